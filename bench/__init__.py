@@ -1,0 +1,1 @@
+"""What is measured: speed beside what the reader would otherwise use."""

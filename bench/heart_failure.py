@@ -1,0 +1,70 @@
+"""The shipped heart-failure protocol, whole, on a simulated cohort: bytes in, alert rows out."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import rules
+from engine.line import Line
+from engine.program import Options, Program, protocol_signals
+from ingest.decode import decode
+from ingest.signals import plausible_ranges
+from ingest.simulator import Cohort, Item, bodies
+from kernels import features
+from rules.protocol import load
+
+__all__ = ["Entry", "batches", "item_ranges", "make_batches", "make_program", "run"]
+
+Entry = tuple[int, int, str, bytes]
+PROTOCOL = Path(rules.__file__).parent / "protocols" / "insuffisance_cardiaque.toml"
+
+
+def make_program() -> Program:
+    """Compile the shipped protocol."""
+    protocol = load(PROTOCOL, protocol_signals(), features.STATISTICS)
+    return Program([protocol], Options(deaf_after_ms=0))
+
+
+def item_ranges(program: Program) -> dict[int, tuple[float, float]]:
+    """Lowest and highest answer of each questionnaire item, by code: what the decoder must know."""
+    return {item.code: item.range for protocol in program.protocols for item in protocol.items.values()}
+
+
+def batches(
+    program: Program, patients: int, days: int, *, per_batch: int = 4_000_000, seed: int = 11
+) -> Iterator[list[Entry]]:
+    """Simulate a cohort as log entries, in batches of about `per_batch` bytes."""
+    items = {
+        item.name: Item(item.code, int(item.range[0]), int(item.range[1]))
+        for protocol in program.protocols
+        for item in protocol.items.values()
+    }
+    batch: list[Entry] = []
+    size = 0
+    for offset, (receipt_ms, source, body) in enumerate(
+        bodies(Cohort(patients, days, seed=seed, items=items))
+    ):
+        batch.append((offset, receipt_ms, source, body))
+        size += len(body)
+        if size > per_batch:
+            yield batch
+            batch = []
+            size = 0
+    yield batch
+
+
+def make_batches(program: Program, patients: int = 5000, days: int = 30) -> list[list[Entry]]:
+    """Simulate a cohort, all of it in memory."""
+    return list(batches(program, patients, days))
+
+
+def run(program: Program, entries: Sequence[Sequence[Entry]], shards: int = 1) -> tuple[int, int]:
+    """Take every batch through the line; (readings, alert rows)."""
+    low, high = plausible_ranges(item_ranges(program))
+    readings = alerts = 0
+    with Line(program, shards=shards) as line:
+        for each in entries:
+            batch, quarantine = decode(each, low, high)
+            done = line.process(batch, quarantine)
+            readings += len(batch.code)
+            alerts += len(done.alerts)
+    return readings, alerts

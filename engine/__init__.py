@@ -1,0 +1,1 @@
+"""Shards, state, pipeline, checkpoint, history and replay: the line that a packet follows."""

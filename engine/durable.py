@@ -1,0 +1,349 @@
+"""The durable line: log, line, history and checkpoints in one folder, going on after any crash where it was.
+
+What happens to an entry of the log, in this order: decoded; applied by the shards; its readings given to history; its
+alerts given to the sink; then, now and then, all of it committed: history first, then one checkpoint a shard, written
+beside the running line, with state, offset and the alerts since the checkpoint before. After a crash the log is read
+on from the checkpoint. Processing is deterministic, so what is gone through again gives the same rows: history passes
+them over, and the sink must too (`triage.store.Store.apply` does).
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import polars as pl
+
+from engine import saved
+from engine.checkpoint import CheckpointError
+from engine.commits import Commits
+from engine.history import History
+from engine.kept import readings
+from engine.line import Line
+from engine.program import Program
+from engine.roster import Roster
+from ingest.decode import Decoder
+from ingest.log import Damage, Log, LogBusyError
+from ingest.signals import plausible_ranges
+
+__all__ = ["HEARTBEAT", "DurableLine", "Sink", "Upkeep", "decoder"]
+
+Sink = Callable[[pl.DataFrame], object]
+"""Takes rows of `rules.alerts.SCHEMA` and has them on the disk when it returns; the same rows may come again."""
+
+HEARTBEAT = "heartbeat"
+"""Source of the empty entries that say that the line hears."""
+
+_LOOK_S = 0.25
+"""How long a live line waits for a new entry before it looks at its other duties."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upkeep:
+    """How often a durable line does what.
+
+    `checkpoint_s`, `checkpoint_entries`: a checkpoint is begun after so many seconds, or so many entries, whichever
+    is first; in both cases only if there was an entry. `heartbeat_s`: how often `DurableLine.run` appends an empty
+    entry; less than the program's `deaf_after_ms`, so that a night without readings is not taken for an outage of
+    the line. `history_rows`: readings that may wait in memory for history's next commit; 0: no history is kept.
+    """
+
+    checkpoint_s: float = 60.0
+    checkpoint_entries: int = 100_000
+    heartbeat_s: float = 60.0
+    history_rows: int = 1_000_000
+
+
+def decoder(program: Program) -> Decoder:
+    """Make a decoder that knows the questionnaire items of the program's protocols."""
+    items = {item.code: item.range for each in program.protocols for item in each.items.values()}
+    return Decoder(*plausible_ranges(items))
+
+
+class DurableLine:
+    """A line in a folder: ``log``, ``checkpoints/`` and ``history/``.
+
+    One process at a time has a folder (the log's lock sees to it). `step`, `catch_up`, `run`, `checkpoint` and
+    `close` are for one thread; `log.append` is for any.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is not there.
+    program : Program
+    sink : callable
+        See `Sink`. What it raises comes out of `step`; the rows are kept and given again at the next one, and
+        no checkpoint is made before it has taken them.
+    shards : int
+    roster : Roster, optional
+    upkeep : Upkeep
+    wall_ms : callable
+        The clock for heartbeats, ms UTC.
+
+    Attributes
+    ----------
+    log : ingest.log.Log
+    line : Line
+    problems : list of str
+        What an operator must see: checkpoints that could not be used or written, damage in the log, gaps.
+    rebuilt : str
+        Why the state was rebuilt from the log; "" where it was not.
+
+    Raises
+    ------
+    LogError, HistoryError
+        The folder's files cannot be used; the message says which and why.
+    """
+
+    def __init__(
+        self,
+        folder: Path | str,
+        program: Program,
+        *,
+        sink: Sink,
+        shards: int = 1,
+        roster: Roster | None = None,
+        upkeep: Upkeep = Upkeep(),
+        wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        deaf_ms = program.options.deaf_after_ms
+        if deaf_ms and not 0 < 1000 * upkeep.heartbeat_s < deaf_ms:
+            most = f"{deaf_ms / 1000:g}"
+            msg = (
+                f"heartbeat_s {upkeep.heartbeat_s:g}: legal is more than 0 and less than deaf_after, {most} s"
+            )
+            raise ValueError(msg)
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.program = program
+        self.problems: list[str] = []
+        self.rebuilt = ""
+        self._sink = sink
+        self._wall_ms = wall_ms
+        self._upkeep = upkeep
+        self._heartbeat_due = 0.0
+        self._decoder = decoder(program)
+        self._open = ExitStack()
+        try:
+            self.log = self._open.enter_context(Log.open(self.folder / "log"))
+            self.line = self._open.enter_context(Line(program, shards=shards, roster=roster))
+            self.history = History(self.folder / "history", shards) if upkeep.history_rows else None
+            self._restore()
+        except BaseException:
+            self._open.close()
+            raise
+
+    # Starting ------------------------------------------------------------------------------------------------
+
+    def _restore(self) -> None:
+        checkpoints = self.folder / "checkpoints"
+        restored = saved.restore(self.line, checkpoints)
+        self.problems += restored.problems
+        first = self.log.first_offset
+        self._commits = Commits(checkpoints, self.line, restored.offset)
+        if restored.offset is None:
+            self.line.next_offset = first
+            if restored.problems:
+                self.rebuilt = restored.problems[-1]
+            if first:
+                self.problems.append(
+                    f"{self.log.path}: the log begins at offset {first}: what was before it is not in the state"
+                )
+        elif restored.offset > self.log.next_offset:
+            msg = (
+                f"{self.log.path}: the log ends at offset {self.log.next_offset}, but the checkpoint is at "
+                f"{restored.offset}: bring back the log that it belongs to, or begin a new one at that offset"
+            )
+            raise CheckpointError(msg)
+        elif restored.offset < first:
+            self.problems.append(
+                f"{self.log.path}: offsets {restored.offset} to {first - 1} were trimmed before they were in a "
+                "checkpoint: they are not in the state"
+            )
+            self.line.next_offset = first
+        if self.history is not None:
+            gap = self.history.resume(self.line.next_offset)
+            if gap is not None:
+                self.problems.append(
+                    f"{self.history.folder}: offsets {gap.first} to {gap.until - 1} are not in history"
+                )
+        self._undelivered: list[pl.DataFrame] = []
+        self._sound = True  # no step failed half way
+        self._entries = 0
+        self._due = time.monotonic() + self._upkeep.checkpoint_s
+        if len(restored.alerts):
+            # The sink may have lost them, should its disk not be ours.
+            self._undelivered.append(restored.alerts)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._abandon()
+
+    # Running -------------------------------------------------------------------------------------------------
+
+    @property
+    def next_offset(self) -> int:
+        """Where the log is read on."""
+        return self.line.next_offset
+
+    @property
+    def committed_offset(self) -> int | None:
+        """Offset of the newest checkpoint that all shards have; None where there is none yet."""
+        return self._commits.committed
+
+    @property
+    def trimmable(self) -> int:
+        """What is before this offset is not needed again: `log.trim` may take it. 0 where all is.
+
+        It is the older of the two checkpoints that are kept, so that there is a way back should the newest be
+        damaged. A change of protocols rebuilds the state from what the log holds: keep as many days as its
+        windows are long.
+        """
+        return self._commits.before or 0
+
+    def step(self, max_bytes: int = 8 << 20, max_entries: int = 65536) -> int:
+        """Take the next entries of the log through the line; return how many there were.
+
+        Also gives the sink what it has not taken yet, and begins or ends a checkpoint where one is due.
+
+        Raises
+        ------
+        LogError, HistoryError
+            The log cannot be read, or history not written.
+        RuntimeError
+            A step before this one failed half way: the state is not to be gone on with. Open the folder again.
+        """
+        self._check()
+        self._deliver()
+        damaged: list[Damage] = []
+        start = self.line.next_offset
+        entries = self.log.read(start, max_bytes, max_entries, damaged)
+        if entries or damaged:
+            # Damage that is behind the entries read is met again with the next.
+            end = entries[-1].offset if entries else damaged[-1].last_offset
+            self._note_damage([each for each in damaged if each.last_offset <= end])
+            batch, quarantine = self._decoder.decode(
+                [(e.offset, e.receipt_ms, e.source, e.body) for e in entries],
+                clock_ms=self.line.clock_ms or 0,
+                next_offset=end + 1,
+            )
+            heard = np.array([entry.receipt_ms for entry in entries], np.int64)
+            self._sound = False
+            done = self.line.process(batch, quarantine, heard)
+            if len(done.alerts):
+                self._undelivered.append(done.alerts)
+            if self.history is not None:
+                for shard, outcome in enumerate(done.outcomes):
+                    self.history.append(shard, start, batch.next_offset, readings(batch, outcome))
+                if self.history.buffered >= self._upkeep.history_rows:
+                    self.history.commit(batch.next_offset)
+            self._sound = True
+            self._entries += len(entries)
+            self._deliver()
+        self._commits.follow()
+        self._note()
+        if self._entries and not self._commits.busy and self._is_due():
+            self._begin_checkpoint()
+        return len(entries)
+
+    def catch_up(self) -> int:
+        """Step until the end of the log; return how many entries there were."""
+        total = 0
+        while count := self.step():
+            total += count
+        return total
+
+    def run(self, stop: threading.Event) -> None:
+        """Run live until `stop` is set: take what comes, and say every minute that the line hears."""
+        while not stop.is_set():
+            self._beat()
+            if not self.step():
+                self.log.wait_for(self.line.next_offset, _LOOK_S)
+
+    def _beat(self) -> None:
+        now = time.monotonic()
+        if now >= self._heartbeat_due:
+            self._heartbeat_due = now + self._upkeep.heartbeat_s
+            with suppress(LogBusyError):  # then there is more than enough to hear
+                self.log.append(HEARTBEAT, b"", self._wall_ms(), timeout=0).add_done_callback(self._beaten)
+
+    def _beaten(self, ticket: "Future[int]") -> None:
+        error = None if ticket.cancelled() else ticket.exception()
+        if error is not None:
+            self.problems.append(f"heartbeat: {error}")
+
+    def _check(self) -> None:
+        if not self._sound:
+            msg = f"{self.folder}: a step failed half way through offset {self.line.next_offset}; open the line again"
+            raise RuntimeError(msg)
+
+    def _deliver(self) -> None:
+        while self._undelivered:
+            rows = self._undelivered[0]
+            self._sink(rows)
+            self._commits.emitted(rows)
+            del self._undelivered[0]
+
+    def _note_damage(self, damaged: list[Damage]) -> None:
+        for each in damaged:
+            self.problems.append(f"{self.log.path}: {each}")
+
+    # Checkpoints ---------------------------------------------------------------------------------------------
+
+    def _is_due(self) -> bool:
+        return self._entries >= self._upkeep.checkpoint_entries or time.monotonic() >= self._due
+
+    def _begin_checkpoint(self) -> None:
+        """Commit history, then begin to write the state of all shards at this offset."""
+        if self.history is not None:
+            self.history.commit(self.line.next_offset)
+        self._due = time.monotonic() + self._upkeep.checkpoint_s
+        self._entries = 0
+        self._commits.begin()
+        self._note()
+
+    def _note(self) -> None:
+        self.problems += self._commits.problems
+        self._commits.problems.clear()
+
+    def checkpoint(self) -> int | None:
+        """Make a checkpoint now and wait for it; return the offset of the newest one.
+
+        None where there is none; `problems` says why. Raises as `step`.
+        """
+        self._check()
+        self._deliver()
+        self._commits.wait()
+        if self.line.next_offset != self.committed_offset and self.line.clock_ms is not None:
+            self._begin_checkpoint()
+            self._commits.wait()
+        self._note()
+        return self.committed_offset
+
+    # Ending --------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Make a last checkpoint, then close the log: the next start reads nothing again."""
+        try:
+            if self._sound:
+                self.checkpoint()
+        finally:
+            self._abandon()
+
+    def _abandon(self) -> None:
+        """Stop as a crash would: what was not committed is gone through again at the next start."""
+        self._commits.wait()
+        self._open.close()

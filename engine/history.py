@@ -1,0 +1,408 @@
+"""History: every reading that was applied or came late, as Parquet by day and shard.
+
+For plots, replay and back-tests. Files are ``day=YYYY-MM-DD/shard=SS/<first>-<next>.parquet``, where the
+day is the UTC day of the reading's event time and the numbers are the log offsets that the file covers.
+What is committed is said by one small file, ``committed.json``, replaced in one rename after all files of a
+commit are on the disk: a commit that touches many days is whole or absent. After a crash the line goes
+through some of the log again, and rows whose offset is already committed are passed over: processing is
+deterministic, so they are the same rows, and none is there twice.
+"""
+
+import json
+import os
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import IntEnum
+from pathlib import Path
+
+import polars as pl
+
+__all__ = ["SCHEMA", "Gap", "History", "HistoryError", "Outcome", "read"]
+
+SCHEMA = pl.Schema(
+    {
+        "patient": pl.String(),
+        "signal": pl.UInt16(),
+        "t_ms": pl.Int64(),
+        "receipt_ms": pl.Int64(),
+        "milli": pl.Int32(),
+        "status": pl.UInt32(),
+        "offset": pl.Int64(),
+        "outcome": pl.UInt8(),
+    }
+)
+"""Columns of history: `t_ms`, `receipt_ms` in ms UTC; `milli` in thousandths of the signal's unit."""
+
+FORMAT = 1
+_MARK = "committed.json"
+_DAY_MS = 86_400_000
+_ORDER = ["patient", "signal", "t_ms", "offset", "milli", "receipt_ms", "status", "outcome"]
+_ROWS = 65536  # of one row group: sorted by patient, so that a patient's rows are in few of them
+
+
+class Outcome(IntEnum):
+    """What became of a reading, in column `outcome`."""
+
+    APPLIED = 0
+    LATE = 1  # beyond the bound of lateness: kept here, without effect on the state
+
+
+class HistoryError(Exception):
+    """History cannot be written or read as asked; the message names the file or the shard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Offsets `first` to `until`, excluded, are not in history: not committed before the line went on."""
+
+    first: int
+    until: int
+
+
+class History:
+    """Writes the history of one line. Safe to append to from the thread of each shard.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is not there. One `History` at a time writes a folder.
+    shards : int
+        How many shards append. May differ from one run to the next.
+
+    Raises
+    ------
+    HistoryError
+        The folder holds something else, or cannot be written.
+    """
+
+    def __init__(self, folder: Path | str, shards: int = 1) -> None:
+        self.folder = Path(folder)
+        self.shards = shards
+        self._lock = threading.Lock()
+        self._buffers: dict[int, list[pl.DataFrame]] = {shard: [] for shard in range(shards)}
+        self._rows = 0
+        self._folders: set[Path] = set()  # whose names are on the disk
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            msg = f"{self.folder}: {error.strerror}"
+            raise HistoryError(msg) from error
+        self._start, self._committed, self._gaps = _read_mark(self.folder)
+        self._position = dict.fromkeys(range(shards), self._committed)
+        try:
+            # From the start, so that files without it are never taken for those of a new history.
+            self._write_mark()
+            self._remove_unfinished()
+        except OSError as error:
+            msg = f"{self.folder}: {error.strerror}"
+            raise HistoryError(msg) from error
+
+    @property
+    def committed(self) -> int:
+        """Every row of an offset below this is on the disk."""
+        return self._committed
+
+    @property
+    def buffered(self) -> int:
+        """Rows that wait for a commit; the caller commits when they are many."""
+        return self._rows
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """Stretches of the log that history misses; to be shown."""
+        return tuple(self._gaps)
+
+    def resume(self, offset: int) -> Gap | None:
+        """Say where the line starts: the offset of its checkpoint, or the log's first.
+
+        Rows of offsets below `committed` that are appended again are passed over. Where `offset` is beyond
+        `committed`, that stretch is missing: it is noted in `gaps` for good, and returned.
+        """
+        with self._lock:
+            gap = None
+            if offset > self._committed:
+                if self._start is not None:
+                    gap = Gap(self._committed, offset)
+                    self._gaps.append(gap)
+                self._committed = offset
+            if self._start is None:
+                self._start = offset
+            self._write_mark()
+            self._position = dict.fromkeys(self._position, min(offset, self._committed))
+            self._buffers = {shard: [] for shard in self._buffers}
+            self._rows = 0
+        return gap
+
+    def append(self, shard: int, first_offset: int, next_offset: int, table: pl.DataFrame) -> None:
+        """Take the readings of one batch of one shard.
+
+        Parameters
+        ----------
+        shard : int
+            Whose they are.
+        first_offset, next_offset : int
+            What the batch covers of the log, also where it had no reading. The batches of a shard follow each
+            other: each starts where the one before ended, or earlier after a restart.
+        table : DataFrame
+            Columns as in `SCHEMA`, in any order.
+
+        Raises
+        ------
+        HistoryError
+            A batch is missing before this one, or the table is of another form.
+        """
+        if shard not in self._buffers:
+            msg = f"shard {shard}: legal are 0 to {self.shards - 1}"
+            raise HistoryError(msg)
+        try:
+            rows = table.select(pl.col(name).cast(dtype) for name, dtype in SCHEMA.items())
+        except pl.exceptions.PolarsError as error:
+            msg = f"shard {shard}, offsets {first_offset} to {next_offset}: {error}"
+            raise HistoryError(msg) from error
+        with self._lock:
+            position = self._position[shard]
+            if not first_offset <= position or next_offset < first_offset:
+                msg = f"shard {shard}: offsets {first_offset} to {next_offset} do not follow {position}"
+                raise HistoryError(msg)
+            outside = rows.filter(~pl.col("offset").is_between(first_offset, next_offset, closed="left"))
+            if outside.height:
+                # It would be passed over, now or after a restart.
+                offset = outside[0, "offset"]
+                msg = f"shard {shard}: a row of offset {offset} in a batch of {first_offset} to {next_offset}"
+                raise HistoryError(msg)
+            # What is committed or buffered already came again.
+            rows = rows.filter(pl.col("offset") >= max(position, self._committed))
+            if rows.height:
+                self._buffers[shard].append(rows)
+                self._rows += rows.height
+            self._position[shard] = max(position, next_offset)
+
+    def commit(self, next_offset: int) -> list[Path]:
+        """Put what was appended below `next_offset` on the disk, for all shards at once; give the files made.
+
+        Commit history before the checkpoint at the same offset: what is between them is then gone through
+        again and passed over, and nothing is missed.
+
+        Raises
+        ------
+        HistoryError
+            A shard has not appended up to `next_offset`, or the disk refuses. Nothing is committed then, and
+            the same commit can be tried again.
+        """
+        with self._lock:
+            if next_offset <= self._committed:
+                return []
+            for shard, position in self._position.items():
+                if position < next_offset:
+                    msg = f"commit of {next_offset}: shard {shard} has appended up to {position} only"
+                    raise HistoryError(msg)
+            before, start = self._committed, self._start
+            made: list[Path] = []
+            left: dict[int, list[pl.DataFrame]] = {}
+            try:
+                for shard, tables in self._buffers.items():
+                    both = pl.concat(tables) if tables else SCHEMA.to_frame()
+                    now = both.filter(pl.col("offset") < next_offset)
+                    rest = both.filter(pl.col("offset") >= next_offset)
+                    left[shard] = [rest] if rest.height else []
+                    self._write_days(shard, before, next_offset, now, made)
+                self._start = 0 if self._start is None else self._start
+                self._committed = next_offset
+                self._write_mark()
+            except (OSError, pl.exceptions.PolarsError) as error:
+                self._committed, self._start = before, start
+                for path in made:  # their room may be what the next attempt needs
+                    path.unlink(missing_ok=True)
+                msg = f"{self.folder}: commit of {next_offset}: {error}"
+                raise HistoryError(msg) from error
+            self._buffers = left
+            self._rows = sum(table.height for tables in left.values() for table in tables)
+            return made
+
+    def _write_days(self, shard: int, first: int, until: int, rows: pl.DataFrame, made: list[Path]) -> None:
+        rows = rows.with_columns(day=pl.col("t_ms") // _DAY_MS)
+        days = rows.partition_by("day", as_dict=True, include_key=False)
+        for (day,), part in days.items():
+            folder = self.folder / f"day={_day(int(day) * _DAY_MS)}" / f"shard={shard:02d}"
+            path = folder / f"{first:020d}-{until:020d}.parquet"
+            if folder not in self._folders:
+                folder.mkdir(parents=True, exist_ok=True)
+                _sync(folder.parent)
+                _sync(self.folder)
+                self._folders.add(folder)
+            made.append(path)
+            _write_parquet(part.sort(_ORDER), path)
+            _sync(folder)
+
+    def read(
+        self,
+        patient: str | Iterable[str] | None = None,
+        signals: Iterable[int] | None = None,
+        since: int | None = None,
+        until: int | None = None,
+    ) -> pl.LazyFrame:
+        """Read what is committed; see the function `read`, which needs no writer."""
+        return read(self.folder, patient, signals, since, until)
+
+    def compact(self, day: str) -> int:
+        """Merge the files of `day` (YYYY-MM-DD), a day that is over, into one a shard; return how many went.
+
+        Commits are frequent and their files small; a day of them reads many times slower than one file. The
+        merged file replaces those whose offsets it covers from the moment it has its name.
+        """
+        removed = 0
+        with self._lock:
+            for folder in sorted((self.folder / f"day={day}").glob("shard=*")):
+                paths = _current(folder.glob("*.parquet"), self._committed)
+                if len(paths) < 2:
+                    continue
+                (first, _), (_, until) = _span(paths[0]), _span(paths[-1])
+                merged = folder / f"{first:020d}-{until:020d}.parquet"
+                rows = pl.concat([pl.read_parquet(path, hive_partitioning=False) for path in paths])
+                try:
+                    _write_parquet(rows.sort(_ORDER), merged)
+                    _sync(folder)
+                except (OSError, pl.exceptions.PolarsError) as error:
+                    msg = f"{merged}: {error}"
+                    raise HistoryError(msg) from error
+                for path in paths:
+                    path.unlink()
+                removed += len(paths)
+        return removed
+
+    def _write_mark(self) -> None:
+        gaps = [[gap.first, gap.until] for gap in self._gaps]
+        mark = {"format": FORMAT, "start": self._start, "committed": self._committed, "gaps": gaps}
+        temporary = self.folder / f"{_MARK}.tmp"
+        with temporary.open("w") as file:
+            json.dump(mark, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self.folder / _MARK)
+        _sync(self.folder)
+
+    def _remove_unfinished(self) -> None:
+        """Remove what a commit that did not end has left, and what a merged file has replaced."""
+        for folder in self.folder.glob("day=*/shard=*"):
+            kept = set(_current(folder.glob("*.parquet"), self._committed))
+            for path in folder.iterdir():
+                if path not in kept and path.suffix in {".parquet", ".tmp"}:
+                    path.unlink()
+
+
+def read(
+    folder: Path | str,
+    patient: str | Iterable[str] | None = None,
+    signals: Iterable[int] | None = None,
+    since: int | None = None,
+    until: int | None = None,
+) -> pl.LazyFrame:
+    """Read history lazily; works beside the writer.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the history.
+    patient : str or several
+        Ids wanted; all where not given.
+    signals : several int
+        Codes wanted; all where not given.
+    since, until : int
+        Event time wanted, ms UTC, `until` excluded.
+
+    Returns
+    -------
+    LazyFrame
+        Columns as in `SCHEMA`, late readings among them (`outcome`), in no stated order.
+
+    Raises
+    ------
+    HistoryError
+        The folder is not a history.
+    """
+    folder = Path(folder)
+    _, committed, _ = _read_mark(folder)
+    paths: list[Path] = []
+    low = "" if since is None else f"day={_day(since)}"
+    high = "day=~" if until is None else f"day={_day(until - 1)}"
+    for day in sorted(folder.glob("day=*")):
+        if low <= day.name <= high:
+            for shard in sorted(day.glob("shard=*")):
+                paths += _current(shard.glob("*.parquet"), committed)
+    if not paths:
+        return SCHEMA.to_frame().lazy()
+    rows = pl.scan_parquet(paths, hive_partitioning=False, schema=SCHEMA)
+    if patient is not None:
+        wanted = [patient] if isinstance(patient, str) else list(patient)
+        rows = rows.filter(pl.col("patient").is_in(wanted))
+    if signals is not None:
+        rows = rows.filter(pl.col("signal").is_in(list(signals)))
+    if since is not None:
+        rows = rows.filter(pl.col("t_ms") >= since)
+    if until is not None:
+        rows = rows.filter(pl.col("t_ms") < until)
+    return rows
+
+
+def _read_mark(folder: Path) -> tuple[int | None, int, list[Gap]]:
+    """Give where history starts (None where it is new), what is committed, and what is missing."""
+    path = folder / _MARK
+    try:
+        mark = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        if any(folder.glob("day=*/shard=*/*.parquet")):
+            # Taking it for a new one would remove files that may be committed.
+            msg = f"{path}: missing, and there are files of history beside it"
+            raise HistoryError(msg) from None
+        return None, 0, []
+    except (OSError, ValueError) as error:
+        msg = f"{path}: {error}"
+        raise HistoryError(msg) from error
+    if not isinstance(mark, dict) or mark.get("format") != FORMAT:
+        msg = f"{path}: not a history of format {FORMAT}"
+        raise HistoryError(msg)
+    return mark["start"], mark["committed"], [Gap(*gap) for gap in mark["gaps"]]
+
+
+def _day(t_ms: int) -> str:
+    return datetime.fromtimestamp(t_ms // 1000, UTC).strftime("%Y-%m-%d")
+
+
+def _span(path: Path) -> tuple[int, int]:
+    first, _, until = path.stem.partition("-")
+    return int(first), int(until)
+
+
+def _current(paths: Iterable[Path], committed: int) -> list[Path]:
+    """Keep the files that are committed, without those that a merged one covers, in order of offset."""
+    kept: list[Path] = []
+    reached = -1
+    # Of those that start together the longest first: ranges of commits never overlap, so what is inside
+    # another was merged into it.
+    for path in sorted(paths, key=lambda path: (_span(path)[0], -_span(path)[1])):
+        _, until = _span(path)
+        if reached < until <= committed:
+            kept.append(path)
+            reached = until
+    return kept
+
+
+def _write_parquet(rows: pl.DataFrame, path: Path) -> None:
+    temporary = path.with_suffix(".tmp")
+    try:
+        rows.write_parquet(temporary, compression="zstd", compression_level=3, row_group_size=_ROWS)
+        _sync(temporary)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

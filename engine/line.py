@@ -1,0 +1,145 @@
+"""The line: batches in, alerts out. The same live, in replay, in a back-test and in the tests.
+
+It keeps the one clock, hands each shard its packets, one thread a shard, and puts what comes out together in an
+order that does not depend on how many shards there are.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from engine import report
+from engine.accounts import Accounts
+from engine.program import Program
+from engine.roster import Roster
+from engine.shard import Clock, Outcome, Shard, shard_of
+from ingest.columns import Batch, Quarantine
+
+__all__ = ["Line", "Processed"]
+
+_MOST_OUTAGES = 256
+
+
+@dataclass(slots=True)
+class Processed:
+    """A batch that went through the line: what each shard made of it."""
+
+    batch: Batch
+    outcomes: list[Outcome]
+    alerts: pl.DataFrame
+    """Rows of `rules.alerts.SCHEMA`."""
+
+
+class Line:
+    """Shards with one clock.
+
+    Parameters
+    ----------
+    program : Program
+    shards : int
+        Patients are spread over them by a hash of their id.
+    roster : Roster, optional
+        Who is followed by what.
+    time_basis : str
+        "arrival" for a log, live or replayed; "event" for a file without receipt times.
+    """
+
+    def __init__(
+        self, program: Program, *, shards: int = 1, roster: Roster | None = None, time_basis: str = "arrival"
+    ) -> None:
+        self.program = program
+        self.time_basis = time_basis
+        self.shards = [Shard(program, roster) for _ in range(shards)]
+        self.reporters = [report.Reporter(shard) for shard in self.shards]
+        self.accounts = Accounts()
+        self.clock_ms: int | None = None
+        self.outages = np.empty((0, 2), np.int64)
+        self.next_offset = 0
+        self._threads = ThreadPoolExecutor(shards, "shard") if shards > 1 else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the threads."""
+        if self._threads is not None:
+            self._threads.shutdown()
+
+    def process(
+        self,
+        batch: Batch,
+        quarantine: Quarantine | None = None,
+        heard_ms: npt.NDArray[np.int64] | None = None,
+    ) -> Processed:
+        """Take a batch through all shards.
+
+        Parameters
+        ----------
+        batch : Batch
+        quarantine : Quarantine, optional
+            What was refused with it, for the accounts.
+        heard_ms : int64[k], optional
+            Receipt time of each log entry of the batch, heartbeats too: a gap in them is an outage of the line.
+        """
+        clock = self._clock(batch, heard_ms)
+        self.accounts.receive(batch, quarantine)
+        outcomes = self._run(batch, clock)
+        for outcome in outcomes:
+            self.accounts.settle(batch, outcome.rows, outcome.applied)
+        self.next_offset = batch.next_offset
+        frames = [
+            reporter.rows(outcome.changes, batch, self.time_basis)
+            for reporter, outcome in zip(self.reporters, outcomes, strict=True)
+            if len(outcome.changes)
+        ]
+        return Processed(batch, outcomes, report.merge(frames))
+
+    def _run(self, batch: Batch, clock: Clock) -> list[Outcome]:
+        if self._threads is None:
+            return [self.shards[0].process(batch, clock)]
+        # Sixteen bits, because a stable sort of these is by radix: 3 ns a packet instead of 60.
+        owner = shard_of(batch.patient, len(self.shards)).astype(np.uint16)
+        order = np.argsort(owner, kind="stable")
+        bounds = np.searchsorted(owner[order], np.arange(len(self.shards) + 1))
+        return list(
+            self._threads.map(
+                lambda k: self.shards[k].process(batch, clock, order[bounds[k] : bounds[k + 1]]),
+                range(len(self.shards)),
+            )
+        )
+
+    def _clock(self, batch: Batch, heard_ms: npt.NDArray[np.int64] | None) -> Clock:
+        """Move the clock: receipt times, never backwards, the same for all shards."""
+        start = batch.clock_ms if self.clock_ms is None else self.clock_ms
+        if self.clock_ms is None and len(batch):
+            start = int(batch.receipt_ms[0])
+        row_ms = (
+            np.maximum(np.maximum.accumulate(batch.receipt_ms), start) if len(batch) else batch.receipt_ms
+        )
+        end = max(start, batch.clock_ms, int(row_ms[-1]) if len(batch) else start)
+        deaf = self.program.options.deaf_after_ms
+        if deaf and heard_ms is not None and len(heard_ms):
+            heard = np.maximum.accumulate(np.concatenate(([start], heard_ms)))
+            gaps = np.flatnonzero(np.diff(heard) > deaf)
+            if len(gaps):
+                found = np.stack((heard[gaps], heard[gaps + 1]), axis=1)
+                self.outages = np.concatenate((self.outages, found))[-_MOST_OUTAGES:]
+        self.clock_ms = end
+        return Clock(row_ms, end, self.outages)
+
+    def restore(self, clock_ms: int | None, outages: Sequence[Sequence[int]], next_offset: int) -> None:
+        """Go on from a checkpoint."""
+        self.clock_ms = clock_ms
+        self.outages = np.array(outages, np.int64).reshape(-1, 2)
+        self.next_offset = next_offset

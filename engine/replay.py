@@ -1,0 +1,226 @@
+"""Replay: what was recorded goes through the line, as if it came now; alerts and a summary come out.
+
+A log is taken in the order of arrival, with its receipt times, and gives exactly the alerts that were live. Files have
+no receipt times: they are taken in event-time order, as if nothing had been late, and end at their last event.
+"""
+
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from engine import replay_state
+from engine.line import Line
+from engine.load import load
+from engine.program import Options
+from engine.progress import SILENT, Progress
+from engine.replay_input import Asked, Input, Taken, is_log_among, open_input
+from engine.replay_summary import AlertCounts, Summary, summarise
+from engine.report import merge
+from engine.segments import Segments
+from ingest.columns import NO_TIME
+from ingest.formats import Mappings
+from ingest.reasons import Reason
+from rules.alerts import SCHEMA
+
+__all__ = ["CLOSING", "QUARANTINE", "Summary", "replay"]
+
+CLOSING = ("at-recovery", "never")
+"""What is assumed of a ROUGE whose condition is over."""
+
+QUARANTINE = pl.Schema(
+    {
+        "source": pl.String,  # file, or who sent it
+        "offset": pl.Int64,  # of the log entry; row of a file
+        "at": pl.Int64,  # byte in the entry's body; row of a file
+        "receipt_ms": pl.Int64,  # null where a file's row has no time that can be read
+        "reason": pl.String,
+        "raw": pl.Binary,
+    }
+)
+"""Columns of quarantine.parquet."""
+
+_WORK = ".replay"
+_MOST_WAITING = 100_000  # rows of alerts or of quarantine that are in memory
+
+
+def replay(  # noqa: PLR0913 - an option is a parameter
+    paths: Sequence[Path],
+    protocols: Sequence[str | Path],
+    out: Path,
+    *,
+    mapping: Mappings | None = None,
+    zone: str = "Europe/Paris",
+    resume: bool = False,
+    shards: int = 1,
+    limits: Path | None = None,
+    enrolment: Path | None = None,
+    close_rouge: str | None = None,
+    progress: Progress = SILENT,
+    commit_s: float = 30.0,
+) -> Summary:
+    """Replay files or a log.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Tables, WFDB records, folders of these; or one log.
+    protocols : sequence
+        Files, or names of shipped protocols.
+    out : Path
+        Folder for alerts.parquet, quarantine.parquet, summary.json and summary.txt; made if it is not there.
+    mapping : Mappings, optional
+        How tables are read.
+    zone : str
+        Of times without an offset, where the mapping names none, and of patients' local days.
+    resume : bool
+        Go on with a replay into `out` that was interrupted, if there is one.
+    shards : int
+        Threads. The alerts do not depend on it.
+    limits, enrolment : Path, optional
+        See `engine.load`.
+    close_rouge : str, optional
+        One of `CLOSING`. By default "at-recovery" for files, "never" for a log: its acts are in it.
+    progress : Progress
+    commit_s : float
+        Seconds between two moments to which an interrupted replay can go back.
+
+    Returns
+    -------
+    Summary
+
+    Raises
+    ------
+    ValueError, OSError, LogError
+        The input, the protocols or an option cannot be used; the message says which, and what is legal.
+    """
+    log = is_log_among(paths)
+    rouge = close_rouge or ("never" if log else "at-recovery")
+    if rouge not in CLOSING:
+        msg = f"close_rouge {rouge!r}; legal: {', '.join(CLOSING)}"
+        raise ValueError(msg)
+    closes = rouge == "at-recovery"
+    options = Options(close_at_recovery=closes) if log else Options(close_at_recovery=closes, deaf_after_ms=0)
+    loaded = load(protocols, limits=limits, enrolment=enrolment, zone=zone, options=options)
+    work = out / _WORK
+    if not resume and work.exists():
+        shutil.rmtree(work)
+    work.mkdir(parents=True, exist_ok=True)
+    asked = Asked(tuple(paths), mapping or Mappings(), zone, _begun(work))
+    source = open_input(asked, loaded, work / "sorted", progress)
+    fingerprint = " ".join([source.fingerprint, loaded.fingerprint, str(shards)])
+    done = False
+    try:
+        with loaded.line(shards=shards, time_basis=source.time_basis) as line:
+            run = _Run(work, line, source, fingerprint)
+            if resume:
+                run.go_back(progress)
+            run.go(commit_s, progress)
+            summary = run.finish(out, rouge)
+        done = True
+    finally:
+        source.close(remove=done)
+    shutil.rmtree(work, ignore_errors=True)
+    return summary
+
+
+def _begun(work: Path) -> int:
+    """When the replay was begun, ms UTC: what lies after it has not happened. Kept, so that it is one time for all."""
+    path = work / "begun"
+    if not path.exists():
+        path.write_text(str(time.time_ns() // 1_000_000), encoding="ascii")
+    return int(path.read_text(encoding="ascii"))
+
+
+class _Run:
+    """A replay on its way."""
+
+    def __init__(self, work: Path, line: Line, source: Input, fingerprint: str) -> None:
+        self._work = work
+        self._line = line
+        self._source = source
+        self._fingerprint = fingerprint
+        self._start = source.first
+        self._readings = 0
+        self._held = SCHEMA.to_frame()
+        self._open({})
+
+    def _open(self, kept: dict[str, list[str]]) -> None:
+        rows = self._work / "rows"
+        self._alerts = Segments(rows, "alerts", SCHEMA, kept.get("alerts", ()))
+        self._refused = Segments(rows, "quarantine", QUARANTINE, kept.get("quarantine", ()))
+
+    def go_back(self, progress: Progress) -> None:
+        """Go to where the replay before was, if there was one."""
+        found = replay_state.resume(self._work / "checkpoints", self._line, self._fingerprint)
+        if found is None:
+            progress.note("there is no replay to go on with: it begins at the start")
+            return
+        segments, counts, self._held = found
+        self._open(segments)
+        self._readings = counts["readings"]
+        self._start = self._line.next_offset
+        progress.note(f"going on at {self._start:,} of {self._source.end:,}")
+
+    def go(self, commit_s: float, progress: Progress) -> None:
+        """Take all batches through the line."""
+        unit = "rows" if self._line.time_basis == "event" else "entries"
+        progress.step("replay", self._source.end - self._start, unit)
+        due = time.monotonic() + commit_s
+        at = self._start
+        for taken in self._source.batches(self._start):
+            self._take(taken)
+            progress.advance(taken.batch.next_offset - at)
+            at = taken.batch.next_offset
+            if time.monotonic() >= due or self._alerts.waiting + self._refused.waiting > _MOST_WAITING:
+                self._commit()
+                due = time.monotonic() + commit_s
+
+    def _take(self, taken: Taken) -> None:
+        batch, refused = taken.batch, taken.quarantine
+        # Rows of the newest moment wait for the next batch: their order must not depend on where batches are cut.
+        rows = merge([self._held, self._line.process(batch, refused, taken.heard_ms).alerts])
+        newest = pl.col("clock_ms") >= self._line.clock_ms
+        self._held = rows.filter(newest)
+        self._alerts.add(rows.filter(~newest))
+        self._readings += len(batch.code)
+        if len(refused):
+            self._refused.add(
+                pl.DataFrame(
+                    {
+                        "source": [batch.sources[k] for k in refused.source.tolist()],
+                        "offset": refused.offset,
+                        "at": refused.at,
+                        "receipt_ms": [None if t == NO_TIME else t for t in refused.receipt_ms.tolist()],
+                        "reason": [Reason(k).name for k in refused.reason.tolist()],
+                        "raw": refused.raw,
+                    },
+                    schema=QUARANTINE,
+                )
+            )
+
+    def _commit(self) -> None:
+        # Rows first: the checkpoint names their files.
+        self._alerts.commit()
+        self._refused.commit()
+        files = {"alerts": self._alerts.files, "quarantine": self._refused.files}
+        counts = {"readings": self._readings}
+        replay_state.commit(
+            self._work / "checkpoints", self._line, self._fingerprint, files, counts, self._held
+        )
+
+    def finish(self, out: Path, rouge: str) -> Summary:
+        """Write what comes out."""
+        self._alerts.add(self._held)
+        counts = AlertCounts()
+        for rows in self._alerts.finish(out / "alerts.parquet"):
+            counts.add(rows)
+        for _ in self._refused.finish(out / "quarantine.parquet"):
+            pass
+        summary = summarise(
+            out, self._line, counts, self._readings, rouge=rouge, notes=tuple(self._source.notes())
+        )
+        summary.write(out)
+        return summary

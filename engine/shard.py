@@ -1,0 +1,408 @@
+"""A shard: some of the patients, their state, and the one way in, `Shard.process`."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.acts import closed_problems, keys
+from engine.plan import make_plan, make_rules
+from engine.program import Program
+from engine.roster import Roster
+from engine.state import State
+from engine.streams import Derived, Streams
+from ingest.columns import Batch
+from kernels import advance as hot
+from kernels import directory, evidence, lifecycle
+from kernels._types import Int
+from kernels.arrange import WORDS, arrange
+
+__all__ = ["Changes", "Clock", "Outcome", "Shard", "shard_of"]
+
+_TRANSITIONS = 65_536
+"""Room for transitions in one call of the lifecycle kernels; they go on where it was full."""
+
+I64 = npt.NDArray[np.int64]
+Verdict = npt.NDArray[np.int8]
+
+
+def shard_of(patient: npt.NDArray[np.uint64], shards: int) -> npt.NDArray[np.int64]:
+    """Give the shard that owns each patient, by other bits of the hash than the directory's."""
+    high = (patient >> np.uint64(40)).astype(np.int64)
+    return high % np.int64(shards)
+
+
+@dataclass(slots=True)
+class Clock:
+    """The line's clock as a shard needs it: the same for every shard, whatever the batches.
+
+    `row_ms` is, for each packet of the batch, the greatest receipt time so far; `end_ms` the same after the batch;
+    `outages` the times in which the line was deaf, int64[k, 2].
+    """
+
+    row_ms: I64
+    end_ms: int
+    outages: I64
+
+
+@dataclass(slots=True)
+class Changes:
+    """Transitions of alerts with their evidence, as columns; one row a transition."""
+
+    slot: npt.NDArray[np.int32]
+    row: I64  # packet of the batch; -1 on a tick
+    rule: npt.NDArray[np.int16]
+    opener: npt.NDArray[np.int16]
+    kind: npt.NDArray[np.uint8]
+    level: npt.NDArray[np.uint8]
+    onset_ms: I64
+    t_ms: I64
+    clock_ms: I64
+    features: npt.NDArray[np.float64]  # in the order of the features of the rule's group
+    contact_ms: I64  # last reading that a non-transmission rule counts from
+    point_at: I64  # rows + 1
+    point_series: npt.NDArray[np.int32]
+    point_t: I64
+    point_milli: npt.NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.slot)
+
+    @classmethod
+    def none(cls) -> "Changes":
+        """No transition."""
+        ints = np.empty(0, np.int64)
+        small = np.empty(0, np.int32)
+        tiny = np.empty(0, np.uint8)
+        rule = np.empty(0, np.int16)
+        return cls(
+            small, ints, rule, rule, tiny, tiny, ints, ints, ints, np.empty((0, 0)), ints, np.zeros(1, np.int64),
+            small, ints, small,
+        )  # fmt: skip
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a batch in one shard."""
+
+    rows: I64
+    """Packets that were this shard's, indices into the batch."""
+    applied: npt.NDArray[np.uint8]
+    """For each of `rows`: `kernels.advance` APPLIED, DUPLICATE or LATE."""
+    derived: Derived
+    """Readings that the ECG kernels gave."""
+    changes: Changes
+
+
+class Shard:
+    """The patients that one thread looks after.
+
+    Not for two threads at once. The result for a patient depends on that patient's packets and the line's
+    clock, in their order, and on nothing else: not on batches, other patients, or other shards.
+    """
+
+    def __init__(self, program: Program, roster: Roster | None = None) -> None:
+        self.program = program
+        self.roster = roster or Roster(program)
+        self.plan = make_plan(program)
+        self.rules = make_rules(program, self.plan)
+        self.rule_group = np.array([row.group for row in program.rule_rows], np.int64)
+        self.problem_keys = np.array(list(keys(program)), np.int64)
+        self.state = State(
+            width=int(self.plan.physical.sum()),
+            series=len(self.plan.start),
+            rules=len(self.rules.level),
+            problems=len(program.problems),
+            contacts=len(program.contacts),
+            limits=len(program.own),
+        )
+        self.streams = Streams()
+        self.ticked_ms = 0
+        width = int(self.plan.physical.sum())
+        self.scratch = hot.scratch(len(self.plan.start), width)
+        self.wide_scratch = hot.scratch(len(self.plan.start), 2 * width + 1)
+        self.wide_row = np.zeros(2 * width + 2, np.int64), np.zeros(2 * width + 2, np.int32)
+        self.transitions = lifecycle.Transitions(
+            np.empty(_TRANSITIONS, np.int32),
+            np.empty(_TRANSITIONS, np.int32),
+            np.empty(_TRANSITIONS, np.int16),
+            np.empty(_TRANSITIONS, np.int16),
+            np.empty(_TRANSITIONS, np.uint8),
+            np.empty(_TRANSITIONS, np.uint8),
+            np.empty(_TRANSITIONS, np.int64),
+            np.empty(_TRANSITIONS, np.int64),
+            np.empty(_TRANSITIONS, np.int64),
+            np.empty(_TRANSITIONS, np.int64),
+        )
+
+    def enrol(self, slots: npt.NDArray[np.int32], first_ms: I64) -> None:
+        """Set what new slots start from; `first_ms` is when the line first knew of the patient."""
+        arrays = self.state.arrays
+        arrays["first_ms"][slots] = first_ms
+        arrays["contact"][slots] = first_ms[:, None]
+        self.roster.place(self.state, slots)
+
+    def limit(
+        self, protocol: int, name: str, slots: npt.NDArray[np.int32]
+    ) -> npt.NDArray[np.float64] | float:
+        """Value of a limit for some patients; one number where nobody has one of their own."""
+        q = self.program.limit_names.index((protocol, name))
+        column = int(self.plan.limit_column[q])
+        if column < 0:
+            return float(self.plan.limit_default[q])
+        own: npt.NDArray[np.float64] = self.state.readings.limits[slots, column]
+        return own
+
+    def process(self, batch: Batch, clock: Clock, rows: I64 | None = None) -> Outcome:
+        """Apply a batch: the one way in, for live packets, replay, back-test and tests.
+
+        Parameters
+        ----------
+        batch : Batch
+            Decoded packets, in the order of arrival.
+        clock : Clock
+            The line's clock for the batch.
+        rows : int64[n], optional
+            Packets that belong to this shard; all of them by default.
+
+        Returns
+        -------
+        Outcome
+        """
+        if rows is None:
+            rows = np.arange(len(batch), dtype=np.int64)
+        slots = self._slots(batch, clock, rows)
+        derived = self.streams.feed(batch, rows, slots)
+        pass_ = _Pass(self, batch, clock, rows, slots, derived)
+        changes = pass_.run()
+        return Outcome(rows, pass_.applied, derived, changes)
+
+    def _slots(self, batch: Batch, clock: Clock, rows: I64) -> npt.NDArray[np.int32]:
+        state = self.state
+        slots = np.empty(len(rows), np.int32)
+        ids = (rows, batch.patient, batch.id_at, batch.id_len, batch.ids)
+
+        if directory.find(*ids, state.table, state.slot_id, slots):
+            unknown = slots < 0
+            used = state.used
+            state.reserve(used + len(np.unique(batch.patient[rows[unknown]])) + 1)
+            state.used = directory.enter(*ids, state.table, state.slot_id, state.slot_hash, slots, used)
+            new, first = np.unique(slots[unknown], return_index=True)
+            self.enrol(new, clock.row_ms[rows[unknown]][first])
+        return slots
+
+
+class _Pass:
+    """One batch on its way through the kernels."""
+
+    def __init__(
+        self,
+        shard: Shard,
+        batch: Batch,
+        clock: Clock,
+        rows: I64,
+        slots: npt.NDArray[np.int32],
+        derived: Derived,
+    ) -> None:
+        self.shard = shard
+        self.program = shard.program
+        self.clock = clock
+        self.batch = batch
+        self.rows = rows
+        self.slots = slots
+        self.derived = derived
+        self.applied = np.zeros(len(rows), np.uint8)
+
+    def run(self) -> Changes:
+        events, journal, entries, blocks = self._advance()
+        rules, when, clear = self._verdicts(blocks, events)
+        return self._alerts(events, journal, entries, rules, when, clear)
+
+    def _advance(self) -> tuple[hot.Events, hot.Journal, int, hot.Blocks]:
+        batch, derived, plan = self.batch, self.derived, self.shard.plan
+        state = self.shard.state
+        records = np.empty((len(self.rows), WORDS), np.int64)
+        arrange(
+            self.rows, self.slots, batch.kind, batch.t_ms, batch.device, batch.seq, batch.value_at, batch.code,
+            batch.milli, derived.at, state.local, np.empty(len(self.rows) + 1, np.int64), records,
+        )  # fmt: skip
+        packets = hot.Packets(
+            records, batch.code, batch.milli, derived.t_ms, derived.code, derived.milli, derived.refused
+        )
+        most = len(self.rows) + len(derived.t_ms)
+        values = len(batch.code) + len(derived.t_ms)
+        slack = int((plan.physical - plan.visible).max(initial=0))
+        events = hot.Events(
+            np.empty(most, np.int32),
+            np.empty(most, np.int32),
+            np.empty(most, np.uint64),
+            np.empty(most, np.int64),
+            np.empty(most, np.int64),
+            np.empty(most, np.int64),
+        )
+        # One in, one out on average; a series that is full moves `slack` out before its first.
+        room = (2 + slack) * values
+        journal = hot.Journal(
+            np.empty(room, np.int32),
+            np.empty(room, np.int16),
+            np.empty(room, np.int64),
+            np.empty(room, np.int32),
+            np.empty(room, np.bool_),
+        )
+        blocks = self._blocks()
+        n, entries = hot.advance(
+            packets, plan, state.readings, blocks, events, journal, self.applied, self.shard.scratch
+        )
+        taken = hot.Events(*(column[:n] for column in events))  # type: ignore[arg-type]  # each column its own type
+        return taken, journal, int(entries), blocks
+
+    def _blocks(self) -> hot.Blocks:
+        """Room for each group of rules: as many rows as packets that may trigger it."""
+        plan = self.shard.plan
+        top = len(plan.code_series)  # acts of the cell stand above
+        codes = np.bincount(self.batch.code, minlength=top)[:top]
+        codes = codes + np.bincount(self.derived.code, minlength=top)[:top]
+        used = plan.code_series >= 0
+        series = np.bincount(plan.code_series[used], weights=codes[used], minlength=len(plan.start))
+        groups = len(plan.group_mask)
+        room = np.zeros(groups, np.int64)
+        for g in range(groups):
+            mask = int(plan.group_mask[g])
+            room[g] = sum(int(series[s]) for s in range(len(plan.start)) if mask >> s & 1)
+        room = np.minimum(room, len(self.rows) + len(self.derived.t_ms))
+        features = np.diff(plan.group_feature_at)
+        at = np.concatenate(([0], np.cumsum(room * features)))
+        event_at = np.concatenate(([0], np.cumsum(room)))
+        return hot.Blocks(
+            np.empty(int(at[-1]), np.float64),
+            at[:-1],
+            room,
+            event_at[:-1],
+            np.empty(int(event_at[-1]), np.int32),
+            np.zeros(groups, np.int64),
+        )
+
+    def _verdicts(self, blocks: hot.Blocks, events: hot.Events) -> tuple[lifecycle.Rules, Verdict, Verdict]:
+        """Evaluate the conditions of each group over its whole block."""
+        program = self.program
+        when: list[Verdict] = []
+        clear: list[Verdict] = []
+        verdict_at = np.zeros(len(program.groups), np.int64)
+        total = 0
+        for g, group in enumerate(program.groups):
+            n = int(blocks.filled[g])
+            verdict_at[g] = total
+            if n == 0 or group.verdicts is None:
+                continue
+            slots = events.slot[blocks.event[blocks.event_at[g] : blocks.event_at[g] + n]]
+            columns: dict[str, npt.NDArray[np.float64] | float] = {}
+            for f, name in enumerate(group.features):
+                at = int(blocks.at[g] + f * blocks.room[g])
+                columns[name] = blocks.buffer[at : at + n]
+            for name in group.verdicts.names:
+                if name not in columns:
+                    columns[name] = self.shard.limit(group.protocol, name, slots)
+            out = group.verdicts.run(columns, n)
+            half = len(group.rules)
+            when.append(out[:half].ravel())
+            clear.append(out[half:].ravel())
+            total += half * n
+        nothing = np.empty(0, np.int8)
+        rules = self.shard.rules._replace(verdict_at=verdict_at, room=blocks.filled)
+        return rules, np.concatenate(when or [nothing]), np.concatenate(clear or [nothing])
+
+    def _alerts(
+        self,
+        events: hot.Events,
+        journal: hot.Journal,
+        entries: int,
+        rules: lifecycle.Rules,
+        when: Verdict,
+        clear: Verdict,
+    ) -> Changes:
+        """Walk through the verdicts in order, let time pass, and gather the evidence of what changed."""
+        state = self.shard.state
+        alerts = state.alerts
+        outages = self.clock.outages
+        margin = 2 * len(rules.level) + 2
+        written: list[lifecycle.Transitions] = []
+
+        def collect(out: lifecycle.Transitions, n: Int) -> None:
+            if n:
+                columns = (column[:n].copy() for column in out)
+                written.append(lifecycle.Transitions(*columns))  # type: ignore[arg-type]  # each column its own type
+
+        out = self.shard.transitions
+        cursor = np.zeros(len(rules.group_mask), np.int64)
+        clock = self.clock.row_ms[events.row]
+        close = closed_problems(self.batch, events.row, self.shard.problem_keys)
+        done: Int = 0
+        while done < len(events.slot):
+            done, n = lifecycle.walk(
+                done, len(events.slot), cursor, events.slot, events.mask, events.t_ms, events.now_ms,
+                clock, close, when, clear, rules, alerts, outages, out, margin,
+            )  # fmt: skip
+            collect(out, n)
+        tick = int(rules.options[0])
+        if self.clock.end_ms // tick > self.shard.ticked_ms // tick:
+            done = 0
+            while done < state.used:
+                done, n = lifecycle.idle_ticks(
+                    done, state.used, self.clock.end_ms, rules, alerts, outages, out, margin
+                )
+                collect(out, n)
+            self.shard.ticked_ms = self.clock.end_ms
+        return self._evidence(written, events, journal, entries)
+
+    def _evidence(
+        self, written: list[lifecycle.Transitions], events: hot.Events, journal: hot.Journal, entries: int
+    ) -> Changes:
+        if not written:
+            return Changes.none()
+        columns = lifecycle.Transitions(*(np.concatenate(column) for column in zip(*written, strict=True)))
+        event = columns.event
+        by_event = event >= 0
+        before = event < -1
+        since = np.full(len(event), entries, np.int64)
+        since[by_event] = events.journal[event[by_event]]
+        # A tick before event e saw the content that the event before it had left.
+        earlier = -2 - event[before]
+        since[before] = np.where(earlier > 0, events.journal[np.maximum(earlier - 1, 0)], 0)
+        row = np.full(len(event), -1, np.int64)
+        row[by_event] = events.row[event[by_event]]
+        state = self.shard.state
+        plan = self.shard.plan
+        groups = self.shard.rule_group[columns.rule]
+        widest = int(np.diff(plan.group_feature_at).max(initial=0))
+        features = np.full((len(event), widest), np.nan)
+        count = np.zeros(len(event), np.int64)
+        room = int(plan.visible[plan.group_series].sum()) if len(plan.group_series) else 0
+        room = min(room, 4096) * min(len(event), 1024)
+        while True:
+            series = np.empty(room, np.int32)
+            t = np.empty(room, np.int64)
+            milli = np.empty(room, np.int32)
+            points = evidence.rebuild(
+                columns.slot, groups, since, columns.now_ms, entries, journal, plan, state.readings,
+                features, count, series, t, milli, self.shard.wide_scratch, *self.shard.wide_row,
+            )  # fmt: skip
+            if points >= 0:
+                break
+            room *= 4
+        return Changes(
+            slot=columns.slot,
+            row=row,
+            rule=columns.rule,
+            opener=columns.opener,
+            kind=columns.kind,
+            level=columns.level,
+            onset_ms=columns.onset_ms,
+            t_ms=columns.t_ms,
+            clock_ms=columns.clock_ms,
+            features=features,
+            contact_ms=state.alerts.contact[columns.slot, self.shard.rules.contact[columns.rule]],
+            point_at=np.concatenate(([0], np.cumsum(count))).astype(np.int64),
+            point_series=series[:points],
+            point_t=t[:points],
+            point_milli=milli[:points],
+        )

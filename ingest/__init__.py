@@ -1,0 +1,1 @@
+"""From bytes to columns: packet format, decoding, validation, log, file formats, simulator."""

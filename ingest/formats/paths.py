@@ -1,0 +1,95 @@
+"""What a path is: a table, an ECG record, a log of Vigie, or a folder of these."""
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from ingest.formats.errors import FormatError
+from ingest.formats.tables import CSV_ENDS, PARQUET_ENDS
+from ingest.logfile import APPLICATION_ID
+
+__all__ = ["Found", "PathKind", "find_paths", "kind_of_path"]
+
+_TRUTH = ".truth.parquet"  # what the simulator knows and nobody else: never an input
+_SQLITE = b"SQLite format 3\0"
+
+
+class PathKind(StrEnum):
+    """Kind of a file."""
+
+    TABLE = "table"
+    RECORD = "ECG record"
+    LOG = "log"
+
+
+@dataclass(slots=True)
+class Found:
+    """Files found, in the order given, those of a folder by name; `skipped` are files of folders that are nothing."""
+
+    tables: list[Path] = field(default_factory=list)
+    records: list[Path] = field(default_factory=list)
+    logs: list[Path] = field(default_factory=list)
+    skipped: list[Path] = field(default_factory=list)
+    named: set[Path] = field(default_factory=set)
+    """Files that were named themselves, not found in a folder: what is wrong with them is an error."""
+
+
+def kind_of_path(path: Path) -> PathKind | None:
+    """Tell the kind of a file by its name, and that of a log by its first bytes; None when it is none."""
+    name = path.name.lower()
+    if name.endswith(CSV_ENDS) or (name.endswith(PARQUET_ENDS) and not name.endswith(_TRUTH)):
+        return PathKind.TABLE
+    if name.endswith(".hea"):
+        return PathKind.RECORD
+    with path.open("rb") as file:
+        start = file.read(72)
+    # SQLite keeps the application's number, big-endian, at byte 68.
+    if (
+        start.startswith(_SQLITE)
+        and len(start) == 72
+        and struct.unpack(">I", start[68:])[0] == APPLICATION_ID
+    ):
+        return PathKind.LOG
+    return None
+
+
+def find_paths(paths: Iterable[Path]) -> Found:
+    """Find the files of paths; folders are searched through.
+
+    Raises
+    ------
+    FormatError
+        A path is missing, or a file that was named is of no known kind.
+    """
+    found = Found()
+    lists = {PathKind.TABLE: found.tables, PathKind.RECORD: found.records, PathKind.LOG: found.logs}
+    for path in paths:
+        try:
+            if path.is_dir():
+                files = sorted(file for file in path.rglob("*") if file.is_file())
+            elif path.exists():
+                files = [path]
+                found.named.add(path)
+            elif path.with_name(path.name + ".hea").is_file():  # WFDB names records without an ending
+                files = [path.with_name(path.name + ".hea")]
+                found.named.update(files)
+            else:
+                msg = f"{path}: no such file or folder"
+                raise FormatError(msg)
+            for file in files:
+                kind = kind_of_path(file)
+                if kind is not None:
+                    if file not in lists[kind]:
+                        lists[kind].append(file)
+                elif file in found.named:
+                    ends = ", ".join((*CSV_ENDS, *PARQUET_ENDS))
+                    msg = f"{file}: of no known kind; legal are {ends}, .hea (WFDB), a log of Vigie, and folders"
+                    raise FormatError(msg)
+                else:
+                    found.skipped.append(file)
+        except OSError as error:
+            msg = f"{path}: {error.strerror}"
+            raise FormatError(msg) from None
+    return found

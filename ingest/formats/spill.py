@@ -1,0 +1,162 @@
+"""What a replay keeps on disk while it sorts: sorted runs, the texts of refused rows, the patients' ids.
+
+A folder of plain files. It is complete when ``spill.json`` is there, written last; a later replay of the same files
+with the same options finds it by its fingerprint and need not sort again.
+"""
+
+import json
+import mmap
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from ingest.formats.people import People
+from ingest.formats.rows import DTYPES, ROW_BYTES, Rows
+from kernels.check import in_order
+
+__all__ = ["RUN_ROWS", "Run", "Spill"]
+
+RUN_ROWS = 1 << 20
+"""Rows that are sorted in memory at once: 35 MB, and twice that while they are sorted."""
+
+_END = b"\n"
+
+
+class Run:
+    """A sorted run on disk: the columns one after the other."""
+
+    def __init__(self, path: Path, rows: int) -> None:
+        self._path = path
+        self.rows = rows
+
+    def read(self, start: int, stop: int) -> Rows:
+        """Give rows `start` to `stop`, read and not mapped, so that they count once in memory."""
+        columns: list[npt.NDArray[Any]] = []
+        base = 0
+        with self._path.open("rb") as file:
+            for dtype in DTYPES:
+                file.seek(base + start * dtype.itemsize)
+                columns.append(np.fromfile(file, dtype, stop - start))
+                base += self.rows * dtype.itemsize
+        return Rows(*columns)
+
+
+class Spill:
+    """A folder of sorted runs.
+
+    Parameters
+    ----------
+    folder : Path
+        Its own; made when missing. What a spill left unfinished there is removed.
+    fingerprint : str
+        Of the input and the options.
+    """
+
+    def __init__(self, folder: Path, fingerprint: str, *, run_rows: int = RUN_ROWS) -> None:
+        self.folder = folder
+        self.fingerprint = fingerprint
+        self.people = People()
+        self.runs: list[Run] = []
+        self.facts: dict[str, Any] = {}
+        self.complete = False
+        self._run_rows = run_rows
+        self._waiting: list[Rows] = []
+        self._waiting_rows = 0
+        self._text_at = 0
+        self._texts: mmap.mmap | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+        if not self._reopen():
+            for path in (*folder.glob("run-*.bin"), folder / "refused.txt", folder / "spill.json"):
+                path.unlink(missing_ok=True)
+
+    def _reopen(self) -> bool:
+        try:
+            kept = json.loads((self.folder / "spill.json").read_text(encoding="utf-8"))
+            if kept["fingerprint"] != self.fingerprint:
+                return False
+            runs = [Run(self._run(k), rows) for k, rows in enumerate(kept["runs"])]
+            sizes = [self._run(k).stat().st_size for k in range(len(runs))]
+            if sizes != [run.rows * ROW_BYTES for run in runs]:
+                return False
+            self.people = People.load(self.folder / "people.npz")
+        except (OSError, ValueError, KeyError):
+            return False
+        self.runs, self.facts, self.complete = runs, kept["facts"], True
+        return True
+
+    def _run(self, number: int) -> Path:
+        return self.folder / f"run-{number:05}.bin"
+
+    def refuse(self, texts: pl.Series) -> npt.NDArray[np.float64]:
+        r"""Keep the texts of refused rows; the answer is where each begins, for `Rows.value`.
+
+        Parameters
+        ----------
+        texts : Series[n] of String
+            Line ends are shown as ``\n``.
+        """
+        if not len(texts):
+            return np.empty(0)
+        lines = texts.str.replace_all("\r", "\\r", literal=True).str.replace_all("\n", "\\n", literal=True)
+        lengths = lines.str.len_bytes().to_numpy().astype(np.int64) + len(_END)
+        with (self.folder / "refused.txt").open("ab") as file:
+            file.write(_END.join(line.encode() for line in lines) + _END)
+        at = self._text_at + np.concatenate([[0], np.cumsum(lengths)[:-1]])
+        self._text_at += int(lengths.sum())
+        return at.astype(np.float64)
+
+    def refused(self, at: int) -> bytes:
+        """Give the text that `refuse` put at `at`."""
+        if self._texts is None:
+            with (self.folder / "refused.txt").open("rb") as file:
+                self._texts = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return self._texts[at : self._texts.find(_END, at)]
+
+    def add(self, rows: Rows) -> None:
+        """Take rows in any order; they are sorted and written when there are enough."""
+        start = 0
+        while start < len(rows):
+            part = rows.part(start, start + self._run_rows - self._waiting_rows)
+            self._waiting.append(part)
+            self._waiting_rows += len(part)
+            start += len(part)
+            if self._waiting_rows >= self._run_rows:
+                self._write()
+
+    def _write(self) -> None:
+        if not self._waiting:
+            return
+        rows = Rows.joined(self._waiting)
+        self._waiting, self._waiting_rows = [], 0
+        if not in_order(rows.t, rows.person, rows.src, rows.cell):
+            keys = pl.DataFrame({"t": rows.t, "person": rows.person, "src": rows.src, "cell": rows.cell})
+            order = keys.select(pl.arg_sort_by("t", "person", "src", "cell", maintain_order=True)).to_series()
+            rows = rows.take(order.to_numpy().astype(np.int64))
+        with self._run(len(self.runs)).open("wb") as file:
+            for column in rows.columns():
+                np.ascontiguousarray(column).tofile(file)
+        self.runs.append(Run(self._run(len(self.runs)), len(rows)))
+
+    def finish(self, facts: dict[str, Any]) -> None:
+        """Write what waits, then say that the spill is complete; `facts` are kept with it."""
+        self._write()
+        self.people.save(self.folder / "people.npz")
+        self.facts = facts
+        kept = {"fingerprint": self.fingerprint, "runs": [run.rows for run in self.runs], "facts": facts}
+        unfinished = self.folder / "spill.json.new"
+        unfinished.write_text(json.dumps(kept), encoding="utf-8")
+        os.replace(unfinished, self.folder / "spill.json")  # noqa: PTH105 - one step, or nothing
+        self.complete = True
+
+    def close(self, *, remove: bool) -> None:
+        """Let go of the files, and remove the folder if told so."""
+        if self._texts is not None:
+            self._texts.close()
+            self._texts = None
+        if remove:
+            shutil.rmtree(self.folder, ignore_errors=True)

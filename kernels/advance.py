@@ -1,0 +1,447 @@
+"""One pass over a batch: de-duplicate, order, update the series, compute the features that rules ask for.
+
+This is the hot loop of the engine. Packets come put together by patient (`kernels.arrange`), each patient's
+in the order of arrival, so that the result for a patient does not depend on who else is in the
+batch. It writes, for each group of rules, one compact block of features; the conditions over those blocks are
+evaluated afterwards, all rows at once (`rules.evaluate`), and the verdicts are walked through in the same order
+by `kernels.lifecycle`.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from kernels import arrange, features, pattern, series
+from kernels._jit import jit, jit_inline
+from kernels._types import F64, I16, I32, I64, U8, U16, U64, Flags, Int
+from kernels.prefetch import prefetch
+
+__all__ = [
+    "APPLIED",
+    "DEVICES",
+    "DUPLICATE",
+    "HORIZON",
+    "LATE",
+    "Blocks",
+    "Events",
+    "Journal",
+    "Packets",
+    "Plan",
+    "Readings",
+    "Scratch",
+    "advance",
+    "scratch",
+    "seen",
+]
+
+APPLIED = 1
+DUPLICATE = 2
+LATE = 3
+
+DEVICES = 4
+"""Devices of one patient whose sequence numbers are remembered."""
+
+HORIZON = 64
+"""Sequence numbers, back from a device's newest, within which a repeat is known by its number."""
+
+_ACT = 5
+_ECG = 2
+
+# Packets ahead at which a patient's state, then the end of its series, are asked for.
+_FAR = 12
+_NEAR = 5
+
+
+class Packets(NamedTuple):
+    """The packets of a shard and the columns that several values of one packet are in.
+
+    Derived readings are what the ECG kernels gave for a packet.
+    """
+
+    records: I64  # n x arrange.WORDS
+    code: U16
+    milli: I32
+    derived_t: I64
+    derived_code: U16
+    derived_milli: I32
+    refused: Flags  # per packet of the batch: ECG chunks that the stream had seen already
+
+
+class Plan(NamedTuple):
+    """What the protocols ask for, as arrays (built by `engine.program`)."""
+
+    code_series: I16  # code -> series, -1 where no protocol uses it
+    start: I64  # of each series within a patient's row
+    visible: I64
+    physical: I64
+    step: I64  # thousandths a day beyond which a reading is out of pattern, 0 = not checked
+    group_mask: U64  # series that trigger the group
+    group_protocol: I64
+    group_checked: Flags  # one of its series is checked for pattern
+    group_series_at: I64
+    group_series: I64
+    group_feature_at: I64
+    group_feature: I64
+    op: I64
+    raw: Flags  # the feature looks at readings out of pattern too
+    inputs: I32  # features x 8, series of each feature, -1 = none
+    window: I64
+    in_days: Flags
+    par: F64  # features x 8
+    limit: I32  # limit that the feature refers to, -1 = none
+    limit_default: F64
+    limit_column: I32  # column of `limits` where patients have their own, -1 = none
+    zone_t: I64  # zones x transitions
+    zone_off: I64
+    lateness_ms: I64  # one element
+
+
+class Readings(NamedTuple):
+    """State of each patient: series, newest time, devices' sequence numbers."""
+
+    t: I64  # capacity x row
+    v: I32
+    length: I16  # capacity x series
+    newest_ms: I64
+    first_ms: I64
+    zone: U8
+    programmes: U64  # protocols that the patient is followed by, one bit each
+    limits: F64  # capacity x limits with overrides
+    device: I64  # capacity x 3 DEVICES: hash, newest number, bits of those before it
+    device_turn: U8
+
+
+class Blocks(NamedTuple):
+    """Features of each group of rules, one block a group in one buffer: ``buffer[at + feature * room + k]``."""
+
+    buffer: F64
+    at: I64
+    room: I64
+    event_at: I64
+    event: I32  # event of each block row
+    filled: I64  # block rows used
+
+
+class Events(NamedTuple):
+    """One row for each applied packet (or derived reading), in the order in which they were applied."""
+
+    row: I32
+    slot: I32
+    mask: U64  # series that changed
+    t_ms: I64  # of the reading
+    now_ms: I64  # newest event time of the patient, after it
+    journal: I64  # length of the journal after it
+
+
+class Scratch(NamedTuple):
+    """What the pass writes on and nobody reads afterwards (`scratch` makes it)."""
+
+    lo: I64
+    hi: I64
+    clean_lo: I64
+    clean_hi: I64
+    clean_t: I64
+    clean_v: I32
+    work: F64
+
+
+def scratch(series: Int, width: Int) -> Scratch:
+    """Make the scratch for `series` series in rows of `width` readings; one for each thread."""
+    return Scratch(
+        np.zeros(series, np.int64),
+        np.zeros(series, np.int64),
+        np.zeros(series, np.int64),
+        np.zeros(series, np.int64),
+        np.zeros(width + 1, np.int64),
+        np.zeros(width + 1, np.int32),
+        np.empty(features.SCRATCH, np.float64),
+    )
+
+
+class Journal(NamedTuple):
+    """Changes of the series within this batch, so that what a rule saw can be put together again."""
+
+    slot: I32
+    series: I16
+    t: I64
+    v: I32
+    added: Flags  # else moved out of the series
+
+
+@jit_inline
+def seen(slot: Int, device: Int, seq: Int, table: I64, turn: U8) -> Int:
+    """Note a device's sequence number: 1 seen before, 0 new, -1 nothing is known of it.
+
+    Nothing is known of a number more than HORIZON behind the device's newest, nor of a device that is not among
+    the patient's last DEVICES: there the content decides (the same readings once more change nothing).
+    """
+    place: Int = -1
+    for d in range(DEVICES):
+        if table[slot, 3 * d] == device:
+            place = 3 * d
+            break
+    if place < 0:
+        for d in range(DEVICES):
+            if table[slot, 3 * d] == 0:
+                place = 3 * d
+                break
+        if place < 0:
+            place = 3 * np.int64(turn[slot])
+            turn[slot] = (place // 3 + 1) % DEVICES
+        table[slot, place] = device
+        table[slot, place + 1] = seq
+        table[slot, place + 2] = 1
+        return -1
+    ahead = seq - table[slot, place + 1]
+    bits = np.uint64(table[slot, place + 2])
+    if ahead > 0:
+        bits = bits << np.uint64(ahead) if ahead < HORIZON else np.uint64(0)
+        table[slot, place + 1] = seq
+        table[slot, place + 2] = np.int64(bits | np.uint64(1))
+        return 0
+    if ahead > -HORIZON:
+        bit = np.uint64(1) << np.uint64(-ahead)
+        if bits & bit:
+            return 1
+        table[slot, place + 2] = np.int64(bits | bit)
+        return 0
+    return -1
+
+
+@jit_inline
+def _fetch_patient(at: Int, records: I64, state: Readings, newest: I64, zone: U8) -> None:
+    """Ask for what will be needed of a patient some packets ahead."""
+    slot = records[at, arrange.SLOT]
+    if at > 0 and records[at - 1, arrange.SLOT] == slot:
+        return
+    prefetch(state.device, slot, 0)
+    prefetch(state.device, slot, 3 * DEVICES - 1)
+    prefetch(state.length, slot, 0)
+    prefetch(newest, slot, 0)
+    prefetch(zone, slot, 0)
+
+
+@jit_inline
+def _fetch_series(at: Int, records: I64, plan: Plan, state: Readings) -> None:
+    """Ask for the end of the series that a packet will go into."""
+    slot = records[at, arrange.SLOT]
+    s = np.int64(plan.code_series[(records[at, arrange.CODE] >> 32) & (len(plan.code_series) - 1)])
+    if s >= 0:
+        end = plan.start[s] + np.int64(state.length[slot, s])
+        prefetch(state.t, slot, end)
+        prefetch(state.t, slot, max(end - 8, np.int64(0)))
+        prefetch(state.v, slot, end)
+        prefetch(state.v, slot, max(end - 8, np.int64(0)))
+
+
+@jit_inline
+def _apply(
+    slot: Int,
+    code: Int,
+    time: Int,
+    milli: Int,
+    plan: Plan,
+    state: Readings,
+    journal: Journal,
+    entries: Int,
+) -> tuple[Int, Int, Int]:
+    """Put one reading into its series; (its place or why it has none, series, entries of the journal)."""
+    s = np.int64(plan.code_series[code])
+    if s < 0:
+        return 0, -1, entries
+    start = plan.start[s]
+    count = np.int64(state.length[slot, s])
+    visible = plan.visible[s]
+    t = state.t[slot]
+    v = state.v[slot]
+    at = series.place(t, v, start, count, visible, time, milli)
+    if at < 0:
+        return at, s, entries
+    if count == plan.physical[s]:
+        surplus = count - visible
+        for i in range(start, start + surplus):
+            journal.slot[entries] = slot
+            journal.series[entries] = s
+            journal.t[entries] = t[i]
+            journal.v[entries] = v[i]
+            journal.added[entries] = False
+            entries += 1
+        for i in range(start, start + visible):
+            t[i] = t[i + surplus]
+            v[i] = v[i + surplus]
+        count = visible
+        at -= surplus
+    series.put(t, v, start, count, at, time, milli)
+    state.length[slot, s] = count + 1
+    journal.slot[entries] = slot
+    journal.series[entries] = s
+    journal.t[entries] = time
+    journal.v[entries] = milli
+    journal.added[entries] = True
+    return at, s, entries + 1
+
+
+@jit_inline
+def _features(
+    slot: Int,
+    mask: np.uint64,
+    now: Int,
+    event: Int,
+    plan: Plan,
+    state: Readings,
+    blocks: Blocks,
+    work: Scratch,
+) -> None:
+    """Compute the features of each group that the changed series trigger."""
+    t = state.t[slot]
+    v = state.v[slot]
+    zone_t = plan.zone_t[state.zone[slot]]
+    zone_off = plan.zone_off[state.zone[slot]]
+    for g in range(len(plan.group_mask)):
+        if not (plan.group_mask[g] & mask):
+            continue
+        if not (state.programmes[slot] >> np.uint64(plan.group_protocol[g])) & np.uint64(1):
+            continue
+        k = blocks.filled[g]
+        blocks.filled[g] = k + 1
+        blocks.event[blocks.event_at[g] + k] = event
+        for i in range(plan.group_series_at[g], plan.group_series_at[g + 1]):
+            s = plan.group_series[i]
+            start = plan.start[s]
+            count = np.int64(state.length[slot, s])
+            lo = start + max(np.int64(0), count - plan.visible[s])
+            hi = start + count
+            work.lo[s] = lo
+            work.hi[s] = hi
+            if plan.group_checked[g]:
+                work.clean_lo[s] = start
+                if plan.step[s] > 0:
+                    kept = pattern.clean(
+                        t, v, lo, hi, plan.step[s], work.clean_t[start:], work.clean_v[start:]
+                    )
+                    work.clean_hi[s] = start + kept
+                else:
+                    for j in range(hi - lo):
+                        work.clean_t[start + j] = t[lo + j]
+                        work.clean_v[start + j] = v[lo + j]
+                    work.clean_hi[s] = start + hi - lo
+        base = blocks.at[g] + k
+        room = blocks.room[g]
+        for i in range(plan.group_feature_at[g], plan.group_feature_at[g + 1]):
+            f = plan.group_feature[i]
+            limit = np.nan
+            q = plan.limit[f]
+            if q >= 0:
+                column = plan.limit_column[q]
+                limit = plan.limit_default[q] if column < 0 else state.limits[slot, column]
+            clean = plan.group_checked[g] and not plan.raw[f]
+            blocks.buffer[base] = features.evaluate(
+                plan.op[f], plan.inputs[f], plan.window[f], plan.in_days[f], plan.par[f], limit,
+                work.clean_t if clean else t, work.clean_v if clean else v,
+                work.clean_lo if clean else work.lo, work.clean_hi if clean else work.hi,
+                now, zone_t, zone_off, work.work,
+            )  # fmt: skip
+            base += room
+
+
+@jit
+def advance(
+    packets: Packets,
+    plan: Plan,
+    state: Readings,
+    blocks: Blocks,
+    events: Events,
+    journal: Journal,
+    outcome: U8,
+    work: Scratch,
+) -> tuple[Int, Int]:
+    """Apply packets to the state of their patients and compute the features that they trigger.
+
+    Parameters
+    ----------
+    packets : Packets
+        Of one shard.
+    outcome : uint8[n]
+        Filled: APPLIED, DUPLICATE or LATE, by position in the shard's rows.
+
+    Returns
+    -------
+    events, entries : int
+        Number of events and of journal entries.
+    """
+    records = packets.records
+    newest = state.newest_ms.reshape(-1, 1)
+    zone = state.zone.reshape(-1, 1)
+    lateness = plan.lateness_ms[0]
+    total = len(records)
+    n = 0
+    entries: Int = 0
+    for at in range(total):
+        if at + _FAR < total:
+            _fetch_patient(at + _FAR, records, state, newest, zone)
+        if at + _NEAR < total:
+            _fetch_series(at + _NEAR, records, plan, state)
+        slot = records[at, arrange.SLOT]
+        position = records[at, arrange.PLACE] >> 32
+        row = records[at, arrange.PLACE] & 0xFFFFFFFF
+        t = records[at, arrange.T]
+        kind = records[at, arrange.KIND] & 0xFF
+        first = records[at, arrange.FIRST]
+        count = records[at, arrange.COUNT] >> 8
+        known = seen(
+            slot, records[at, arrange.DEVICE], records[at, arrange.SEQ], state.device, state.device_turn
+        )
+        if known == 1:
+            outcome[position] = DUPLICATE
+            continue
+        if kind == _ACT:
+            outcome[position] = APPLIED
+            events.row[n] = row
+            events.slot[n] = slot
+            events.mask[n] = np.uint64(0)
+            events.t_ms[n] = t
+            events.now_ms[n] = max(t, state.newest_ms[slot])
+            events.journal[n] = entries
+            n += 1
+            continue
+        ecg = kind == _ECG
+        if t < state.newest_ms[slot] - lateness or (ecg and packets.refused[row]):
+            outcome[position] = LATE
+            continue
+        # A packet is one moment: its values go in together and are one event. What an ECG chunk gave are
+        # readings of several moments: one event each.
+        mask = np.uint64(0)
+        new = ecg
+        code = records[at, arrange.CODE] >> 32
+        milli = np.int64(np.int32(records[at, arrange.MILLI] & 0xFFFFFFFF))
+        for i in range(count):
+            if ecg:
+                t = packets.derived_t[first + i]
+                code = np.int64(packets.derived_code[first + i])
+                milli = np.int64(packets.derived_milli[first + i])
+            elif count > 1:
+                code = np.int64(packets.code[first + i])
+                milli = np.int64(packets.milli[first + i])
+            what, s, entries = _apply(slot, code, t, milli, plan, state, journal, entries)
+            if what != series.PRESENT:
+                new = True
+            if what >= 0 and s >= 0:
+                mask |= np.uint64(1) << np.uint64(s)
+            if not ecg and i + 1 < count:
+                continue
+            if not new:
+                break
+            now = max(state.newest_ms[slot], t)
+            state.newest_ms[slot] = now
+            if mask:
+                events.row[n] = row
+                events.slot[n] = slot
+                events.mask[n] = mask
+                events.t_ms[n] = t
+                events.now_ms[n] = now
+                events.journal[n] = entries
+                _features(slot, mask, now, n, plan, state, blocks, work)
+                n += 1
+                mask = np.uint64(0)
+        outcome[position] = APPLIED if new or known == 0 else DUPLICATE
+    return n, entries

@@ -1,0 +1,37 @@
+"""Numbers of the operations of `kernels.features.evaluate`; `kernels.catalogue` names and describes them."""
+
+# The first are the common ones, which `evaluate` tests first.
+LAST = 0
+AGE_H = 1
+COUNT = 2
+MINIMUM = 3
+MAXIMUM = 4
+MEAN = 5
+RISE = 6
+DRIFT = 7
+CHANGE = 8
+MEDIAN = 9
+SD = 10
+EMA = 11
+MACD_SIMPLE = 12
+MACD_EXPONENTIAL = 13
+CUSUM = 14
+SLOPE = 15
+BASELINE = 16
+BASELINE_SPREAD = 17
+DEVIATION = 18
+DEVIATION_Z = 19
+OUT_OF_PATTERN = 20
+HOME_BP_223 = 21
+HOME_BP_REGLE3 = 22
+HOME_BP_7DAYS = 23
+PULSE_PRESSURE = 24
+MEAN_ARTERIAL = 25
+ORTHOSTATIC_SYSTOLIC = 26
+ORTHOSTATIC_DIASTOLIC = 27
+NEWS2 = 28
+NEWS2_AT_LEAST = 29
+NEWS2_MISSING = 30
+NEWS2_SINGLE = 31
+ADHERENCE = 32
+SCORE = 33

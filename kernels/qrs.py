@@ -1,0 +1,612 @@
+"""Streaming detection of QRS complexes in one ECG lead: causal, bounded memory, any cut of the stream.
+
+The steps are those of the open literature, put together for a stream:
+
+- band-pass around the energy of the QRS, rectify, average over the width of a QRS (Hamilton 2002, Open Source
+  ECG Analysis; Elgendi 2010 for the band of 8 to 20 Hz);
+- every local maximum of that feature that stays the highest for 200 ms is a *candidate*, compared with a
+  threshold between the levels of the last eight beats and of the last eight other candidates (Pan and
+  Tompkins 1985; the median of eight is Hamilton's);
+- a candidate within 360 ms of a beat whose steepest slope is under half of that beat's is a T wave (Pan and
+  Tompkins);
+- when no beat came for 1.5 mean RR intervals, the highest candidate since is looked at again with half the
+  threshold (search-back, both papers). Deviation: a candidate is looked at again at the latest 0.9 s after it
+  happened, so that every beat is decided within 1 s, and after 2.5 s without a beat the threshold is a
+  quarter: a lead whose amplitude drops must not stay silent;
+- no complex under 150 µV peak to peak is a beat, however low the thresholds have adapted: noise during
+  asystole must not be counted (clinical reference, section 4.2).
+
+The samples are first averaged in groups so that the filters run at 100 to 240 Hz whatever the rate.
+Everything is then computed once for each group, in the order of the samples, from a state that holds all that
+is remembered: results cannot depend on how the samples were cut.
+
+When the signal is lost the filters start anew and levels are kept: at the rails of the 16-bit range for
+100 ms or more (lead-off, saturation, the -32768 of WFDB's invalid samples), or after 1 s or more of one and
+the same value. A loss at the rails is also a *break*: no RR interval is measured across it.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from kernels._jit import jit
+from kernels._types import F64, I64, Flag
+
+__all__ = [
+    "BAD_GAIN",
+    "COEFFS",
+    "NO_ROOM",
+    "STATE",
+    "feed",
+    "max_beats",
+    "restart",
+    "settled",
+]
+
+I16 = npt.NDArray[np.int16]
+
+# ---- What `feed` returns instead of a count.
+NO_ROOM = -2
+BAD_GAIN = -4
+
+# ---- Coefficients for one rate (made by engine.ecg_design): positions in a float64[COEFFS].
+C_RATE = 0  # Hz
+C_GROUP = 1  # samples averaged into one
+C_WORK = 2  # Hz, after averaging
+C_WIDTH = 3  # averaged samples in the moving average, at most _M_RING
+C_DELAY = 4  # averaged samples from an R peak to the maximum of the feature
+C_SOS = 5  # b0, b1, b2, a1, a2 of each of two second-order sections
+COEFFS = C_SOS + 10
+"""Length of the array of coefficients."""
+
+# ---- Parameters of detection. Times in seconds.
+_CONFIRM_S = 0.2  # a candidate has been the highest for so long
+_REFRACTORY_S = 0.2
+_T_WAVE_S = 0.36
+_T_WAVE_SLOPE = 0.5
+_THRESHOLD = 0.35  # between the levels of noise (0) and of beats (1)
+_BACK_RR = 1.5
+_BACK_SHARE = 0.5
+_LATE_S = 2.5
+_LATE_SHARE = 0.25
+_AGE_S = 0.9
+_AGE_RR = 0.35  # a candidate judged by age alone is as much of an RR after the last beat: T waves are earlier
+_OUTLIER = 2.0  # one complex raises the level of beats by that factor at most
+_HALF_S = 0.08  # half width in which a complex is measured
+_FLOOR_UV = 150.0  # peak to peak
+_LEVEL_UV = 8.0  # lowest threshold of the feature; a complex of 150 µV gives about 20
+_LEARN_S = 3
+_RR_MAX_S = 3.0  # a longer interval is a pause: it does not teach the usual interval
+BAD_S = 0.1
+_FLAT_S = 1.0
+_RAIL = 32767
+
+# ---- State: positions in the float64 row. All zero is a new stream.
+S_RATE = 0
+S_GAIN = 1
+S_N = 2  # samples taken since the start of the segment
+S_PHASE = 3  # samples in the group being averaged
+S_ACC = 4  # their sum, less base
+S_BASE = 5  # sample value taken as zero
+S_HELD = 6  # newest valid sample
+S_BAD = 7  # length of the run at the rails
+S_SAME = 8  # length of the run of equal samples
+S_BREAK = 9  # position just after the newest loss of signal
+S_J = 10  # averaged samples since the start of the segment
+S_SUM = 11  # of the moving average, whole number
+S_AT = 12  # position in its ring
+S_PREV = 13  # feature one step ago
+S_PEAK = 14
+S_PEAK_J = 15
+S_FALLING = 16
+S_LEARNED = 17
+S_LEARN_J = 18  # where learning began
+S_LAST = 19  # J of the last beat, or of the start of the signal
+S_HAS_LAST = 20  # 1: S_LAST is a beat
+S_LAST_SLOPE = 21
+S_PENDING = 22  # number of candidates
+S_CHECK = 23  # J at which candidates are looked at again
+S_LEARN_MAX = 24  # 3
+S_WORK = 27  # Hz, of the averaged samples
+S_Z = 28  # 2 for each section
+S_BEATS = S_Z + 4  # feature of the last 8 beats
+S_NOISE = S_BEATS + 8
+S_RR = S_NOISE + 8  # the last 8 intervals, averaged samples: whole numbers, so that comparisons are exact
+_CANDIDATES = 16
+S_CAND_J = S_RR + 8
+S_CAND_H = S_CAND_J + _CANDIDATES
+S_CAND_S = S_CAND_H + _CANDIDATES
+S_CAND_X = S_CAND_S + _CANDIDATES  # R peak in samples
+_M_RING = 32
+S_M_RING = S_CAND_X + _CANDIDATES
+_X_RING = 128  # 0.5 s at 240 Hz: confirmation, delay and width of a complex
+S_X_RING = S_M_RING + _M_RING
+STATE = S_X_RING + _X_RING
+"""Length of the state of one stream, float64."""
+
+_NEVER = 1e15
+
+
+@jit
+def max_beats(n: int, rate: float) -> int:
+    """Bound of the number of beats that `n` samples can bring, candidates kept from before included."""
+    return _CANDIDATES + 2 + int(n / (_REFRACTORY_S * rate))
+
+
+@jit
+def _median8(state: F64, at: int) -> float:
+    """Median of the eight values from `at`: mean of the middle two."""
+    low = high = state[at]
+    # The middle two of eight have three, or three and one equal, on each side: counting beats sorting here.
+    found = 0
+    for i in range(8):
+        value = state[at + i]
+        rank = 0
+        for k in range(8):
+            other = state[at + k]
+            if other < value or (other == value and k < i):
+                rank += 1
+        if rank == 3:
+            low = value
+            found += 1
+        elif rank == 4:
+            high = value
+            found += 1
+        if found == 2:
+            break
+    return 0.5 * float(low + high)
+
+
+@jit
+def _push8(state: F64, at: int, value: float) -> None:
+    for i in range(at, at + 7):
+        state[i] = state[i + 1]
+    state[at + 7] = value
+
+
+@jit
+def _threshold(state: F64) -> float:
+    noise = _median8(state, S_NOISE)
+    level = noise + _THRESHOLD * (_median8(state, S_BEATS) - noise)
+    return max(level, _LEVEL_UV)
+
+
+@jit
+def _eight_rr(state: F64) -> float:
+    """Sum of the last eight intervals, averaged samples."""
+    total = 0.0
+    for i in range(8):
+        total += state[S_RR + i]
+    return total
+
+
+@jit
+def _drop_candidates(state: F64, first: int) -> None:
+    """Forget the candidates before `first`."""
+    count = int(state[S_PENDING])
+    for i in range(first, count):
+        k = i - first
+        state[S_CAND_J + k] = state[S_CAND_J + i]
+        state[S_CAND_H + k] = state[S_CAND_H + i]
+        state[S_CAND_S + k] = state[S_CAND_S + i]
+        state[S_CAND_X + k] = state[S_CAND_X + i]
+    state[S_PENDING] = max(count - first, 0)
+
+
+@jit
+def _is_t_wave(state: F64, i: int, since: float, work: float) -> bool:
+    return since < _T_WAVE_S * work and state[S_CAND_S + i] < _T_WAVE_SLOPE * state[S_LAST_SLOPE]
+
+
+@jit
+def _accept(state: F64, i: int, level: float, work: float) -> int:
+    """Make candidate `i` a beat, teach the levels, forget it and those before it; give its R peak."""
+    j = state[S_CAND_J + i]
+    if state[S_HAS_LAST] > 0.0:
+        rr = j - state[S_LAST]
+        if rr < _RR_MAX_S * work:
+            _push8(state, S_RR, rr)
+    _push8(state, S_BEATS, level)
+    state[S_LAST] = j
+    state[S_HAS_LAST] = 1.0
+    state[S_LAST_SLOPE] = state[S_CAND_S + i]
+    position = int(state[S_CAND_X + i])
+    _drop_candidates(state, i + 1)
+    return position
+
+
+@jit
+def _plan_check(state: F64, coeffs: F64) -> None:
+    """Set the step at which the candidates are looked at again."""
+    work = coeffs[C_WORK]
+    check = _NEVER
+    if state[S_PENDING] > 0.0:
+        check = state[S_CAND_J] + np.floor(_AGE_S * work)
+        back = state[S_LAST] + coeffs[C_DELAY] + 1.0
+        back += np.floor(_BACK_RR * 0.125 * _eight_rr(state)) + np.floor(_CONFIRM_S * work)
+        # Looked at once when that moment comes; from then on with each new candidate.
+        if state[S_J] < back < check:
+            check = back
+    state[S_CHECK] = check
+
+
+@jit
+def _look_back(state: F64, coeffs: F64) -> int:
+    """Look at the pending candidates again with a lower threshold; give an R peak or -1."""
+    count = int(state[S_PENDING])
+    if count == 0:
+        return -1
+    work = coeffs[C_WORK]
+    j = state[S_J]
+    last = state[S_LAST]
+    elapsed = j - last - coeffs[C_DELAY] - np.floor(_CONFIRM_S * work)
+    eight = _eight_rr(state)
+    overdue = 8.0 * elapsed > _BACK_RR * eight
+    aged = j >= state[S_CAND_J] + np.floor(_AGE_S * work)
+    if not overdue and not (aged and 8.0 * (state[S_CAND_J] - last) >= _AGE_RR * eight):
+        if aged:
+            _drop_candidates(state, 1)
+        return -1
+    share = _LATE_SHARE if elapsed > _LATE_S * work else _BACK_SHARE
+    least = max(_threshold(state) * share, _LEVEL_UV)
+    best = -1
+    height = 0.0
+    for i in range(count):
+        h = state[S_CAND_H + i]
+        if state[S_CAND_J + i] - last > _T_WAVE_S * work and h > least and h > height:
+            height = h
+            best = i
+    if best >= 0:
+        if share == _LATE_SHARE:
+            # The amplitude has dropped: levels follow at once, not after four more such beats.
+            for _ in range(4):
+                _push8(state, S_BEATS, height)
+        return _accept(state, best, height, work)
+    if aged:
+        _drop_candidates(state, 1)
+    return -1
+
+
+@jit
+def _measure(state: F64, coeffs: F64) -> bool:
+    """Measure the complex just confirmed; add it to the candidates unless it is too small."""
+    work = coeffs[C_WORK]
+    group = coeffs[C_GROUP]
+    j = int(state[S_J])
+    half = int(_HALF_S * work)
+    centre = int(state[S_PEAK_J]) - int(coeffs[C_DELAY])
+    first = max(centre - half, j - _X_RING + 1, 0)
+    last = min(centre + half, j)
+    if last - first < 2:
+        return False
+    left = state[S_X_RING + (first & (_X_RING - 1))]
+    right = state[S_X_RING + (last & (_X_RING - 1))]
+    tilt = (right - left) / (last - first)
+    # The R peak is the farthest from the line through the ends: baseline wander is such a line.
+    farthest = -1.0
+    at = first
+    slope = 0.0
+    low = high = before = left
+    for i in range(first, last + 1):
+        x = state[S_X_RING + (i & (_X_RING - 1))]
+        away = abs(x - left - tilt * (i - first))
+        if away > farthest:
+            farthest = away
+            at = i
+        slope = max(slope, abs(x - before))
+        low = min(low, x)
+        high = max(high, x)
+        before = x
+    if high - low < _FLOOR_UV:
+        return False
+    shift = 0.0
+    if first < at < last:
+        # Vertex of the parabola through the peak and its neighbours.
+        a = state[S_X_RING + ((at - 1) & (_X_RING - 1))]
+        b = state[S_X_RING + (at & (_X_RING - 1))]
+        c = state[S_X_RING + ((at + 1) & (_X_RING - 1))]
+        bend = a - 2.0 * b + c
+        if bend != 0.0:
+            shift = min(max(0.5 * (a - c) / bend, -0.5), 0.5)
+    if int(state[S_PENDING]) == _CANDIDATES:
+        _drop_candidates(state, 1)
+    k = int(state[S_PENDING])
+    state[S_CAND_J + k] = at
+    state[S_CAND_H + k] = state[S_PEAK]
+    state[S_CAND_S + k] = slope
+    state[S_CAND_X + k] = np.floor((at + shift) * group + 0.5 * (group - 1.0) + 0.5)
+    state[S_PENDING] = k + 1
+    return True
+
+
+@jit
+def _classify(state: F64, i: int, coeffs: F64) -> int:
+    """Judge candidate `i` by the full threshold; give its R peak or -1."""
+    work = coeffs[C_WORK]
+    since = state[S_CAND_J + i] - state[S_LAST] if state[S_HAS_LAST] > 0.0 else _NEVER
+    h = state[S_CAND_H + i]
+    beats = _median8(state, S_BEATS)
+    if h > _threshold(state) and since > _REFRACTORY_S * work and not _is_t_wave(state, i, since, work):
+        return _accept(state, i, min(h, _OUTLIER * beats), work)
+    return -1
+
+
+@jit
+def _learn(state: F64) -> bool:
+    """Set the first levels from the highest features of three seconds; False when there is no signal yet."""
+    a, b, c = state[S_LEARN_MAX], state[S_LEARN_MAX + 1], state[S_LEARN_MAX + 2]
+    middle = max(min(a, b), min(max(a, b), c))
+    if middle < _LEVEL_UV:
+        return False
+    for i in range(8):
+        state[S_BEATS + i] = middle
+        state[S_NOISE + i] = 0.1 * middle
+    return True
+
+
+@jit
+def _learning_step(state: F64, coeffs: F64, confirmed: Flag, feature: float) -> bool:
+    """Collect candidates and the highest feature of each second; True once the levels have been learnt."""
+    if confirmed:
+        _measure(state, coeffs)
+    second = int((state[S_J] - state[S_LEARN_J]) / coeffs[C_WORK])
+    if second < _LEARN_S:
+        state[S_LEARN_MAX + second] = max(state[S_LEARN_MAX + second], feature)
+        return False
+    if _learn(state):
+        state[S_LEARNED] = 1.0
+        return True
+    # Nothing like a beat yet: learn from the next three seconds.
+    state[S_LEARN_J] = state[S_J]
+    state[S_PENDING] = 0.0
+    for i in range(_LEARN_S):
+        state[S_LEARN_MAX + i] = 0.0
+    return False
+
+
+@jit
+def _silence(state: F64) -> None:
+    """Clear the rings of signal and feature; levels, beats and candidates stay."""
+    for i in range(_M_RING + _X_RING):
+        state[S_M_RING + i] = 0.0
+
+
+@jit
+def restart(state: F64, keep_levels: Flag) -> None:
+    """Begin a new segment at position 0 after a gap.
+
+    Parameters
+    ----------
+    state : float64[STATE]
+    keep_levels : bool
+        Keep what was learnt of the amplitude of beats and of the usual interval; otherwise all is learnt
+        anew.
+    """
+    learned = state[S_LEARNED] > 0.0 and keep_levels
+    rate = state[S_RATE]
+    gain = state[S_GAIN]
+    work = state[S_WORK]
+    first = S_BEATS if learned else 0
+    for i in range(first):
+        state[i] = 0.0
+    if learned:
+        state[S_LEARNED] = 1.0
+        for i in range(S_CAND_J, STATE):
+            state[i] = 0.0
+    else:
+        for i in range(STATE):
+            state[i] = 0.0
+    state[S_RATE] = rate
+    state[S_GAIN] = gain
+    state[S_WORK] = work
+    state[S_CHECK] = _NEVER
+    state[S_FALLING] = 1.0
+
+
+@jit
+def settled(state: F64, coeffs: F64) -> float:
+    """Give the position, in samples, up to which all beats have been decided."""
+    if state[S_LEARNED] == 0.0:
+        # Three seconds that taught nothing had no beat: a flat lead is a lead without beats.
+        return float(state[S_LEARN_J] * coeffs[C_GROUP])
+    if state[S_PENDING] > 0.0:
+        return float(state[S_CAND_X])
+    wait = coeffs[C_DELAY] + np.floor(_CONFIRM_S * coeffs[C_WORK]) + np.floor(_HALF_S * coeffs[C_WORK]) + 1.0
+    peak = state[S_J] - wait
+    if state[S_FALLING] == 0.0:
+        peak = min(peak, state[S_PEAK_J] - coeffs[C_DELAY] - np.floor(_HALF_S * coeffs[C_WORK]))
+    return float(max(peak, 0.0) * coeffs[C_GROUP])
+
+
+@jit
+def _event(state: F64, coeffs: F64, confirmed: Flag) -> int:
+    """Do what a step brings beyond the filters; give an R peak or -1."""
+    position = -1
+    if confirmed and _measure(state, coeffs):
+        newest = int(state[S_PENDING]) - 1
+        height = state[S_CAND_H + newest]
+        position = _classify(state, newest, coeffs)
+        if position < 0:
+            _push8(state, S_NOISE, min(height, _median8(state, S_BEATS)))
+            position = _look_back(state, coeffs)
+    elif state[S_J] >= state[S_CHECK]:
+        position = _look_back(state, coeffs)
+    _plan_check(state, coeffs)
+    return position
+
+
+@jit
+def feed(state: F64, samples: I16, gain: float, coeffs: F64, out_sample: I64, out_decided: I64) -> int:
+    """Take samples of one lead and give the beats that they decide.
+
+    Parameters
+    ----------
+    state : float64[STATE]
+        All that is remembered of the stream, changed in place; zeros for a new stream. A change of rate or
+        gain starts a new segment and keeps the levels, which are in microvolts.
+    samples : int16[n]
+        In units of ``1 / gain`` millivolt. Any `n`.
+    gain : float
+        Units per millivolt, positive.
+    coeffs : float64[COEFFS]
+        For the rate of the stream, from `engine.ecg_design.design`.
+    out_sample : int64[]
+        Receives the positions of the R peaks, in samples since the start of the segment, ascending. At least
+        ``max_beats(n, rate)`` long.
+    out_decided : int64[]
+        Receives the number of samples that had been taken when each was decided.
+
+    Returns
+    -------
+    int
+        Number of beats; NO_ROOM when the outputs are too short, BAD_GAIN when `gain` is not positive and
+        finite: nothing is taken then.
+    """
+    n = samples.size
+    rate = coeffs[C_RATE]
+    if not 0.0 < gain < np.inf:
+        return BAD_GAIN
+    room = max_beats(n, rate)
+    if out_sample.size < room or out_decided.size < room:
+        return NO_ROOM
+    if n == 0:
+        return 0
+    if state[S_RATE] != rate or state[S_GAIN] != gain:
+        restart(state, state[S_RATE] != 0.0)
+        if state[S_WORK] > 0.0:
+            for i in range(8):
+                state[S_RR + i] = np.floor(state[S_RR + i] * coeffs[C_WORK] / state[S_WORK])
+        state[S_RATE] = rate
+        state[S_GAIN] = gain
+        state[S_WORK] = coeffs[C_WORK]
+    work = coeffs[C_WORK]
+    group = int(coeffs[C_GROUP])
+    width = int(coeffs[C_WIDTH])
+    scale = 1000.0 / (gain * group)  # to microvolts
+    feature_scale = 1.0 / (256.0 * width)
+    confirm = int(_CONFIRM_S * work)
+    bad_n = int(BAD_S * rate)
+    flat_n = int(_FLAT_S * rate)
+    if state[S_N] == 0.0:
+        state[S_BASE] = state[S_HELD] = samples[0]
+        if state[S_LEARNED] == 0.0:
+            for i in range(8):
+                state[S_RR + i] = np.floor(work)
+    # What every step uses is kept in local variables: the compiler cannot know that arrays do not overlap.
+    b00, b01, b02 = coeffs[C_SOS], coeffs[C_SOS + 1], coeffs[C_SOS + 2]
+    a01, a02 = coeffs[C_SOS + 3], coeffs[C_SOS + 4]
+    b10, b11, b12 = coeffs[C_SOS + 5], coeffs[C_SOS + 6], coeffs[C_SOS + 7]
+    a11, a12 = coeffs[C_SOS + 8], coeffs[C_SOS + 9]
+    z00, z01, z10, z11 = state[S_Z], state[S_Z + 1], state[S_Z + 2], state[S_Z + 3]
+    phase = int(state[S_PHASE])
+    acc = int(state[S_ACC])
+    base = int(state[S_BASE])
+    held = int(state[S_HELD])
+    bad = int(state[S_BAD])
+    same = int(state[S_SAME])
+    j = int(state[S_J])
+    total = state[S_SUM]
+    slot = int(state[S_AT])
+    previous = state[S_PREV]
+    peak = state[S_PEAK]
+    peak_j = int(state[S_PEAK_J])
+    falling = state[S_FALLING] > 0.0
+    check = state[S_CHECK]
+    learning = state[S_LEARNED] == 0.0
+    count = 0
+    for at in range(n):
+        raw = int(samples[at])
+        if raw >= _RAIL or raw <= -_RAIL:
+            bad += 1
+            raw = held
+        elif raw == held and bad == 0:
+            same += 1
+        else:
+            lost = bad >= bad_n
+            if lost or (same >= flat_n and raw != held):
+                _silence(state)
+                z00 = z01 = z10 = z11 = total = previous = 0.0
+                falling = True
+                base = raw
+                acc = 0
+                if lost:
+                    state[S_BREAK] = state[S_N] + at
+                    state[S_LAST] = j
+                    state[S_HAS_LAST] = 0.0
+            bad = 0
+            same = same + 1 if raw == held else 0
+            held = raw
+        acc += raw - base
+        phase += 1
+        if phase < group:
+            continue
+        # ---- One averaged sample.
+        x = acc * scale
+        acc = 0
+        phase = 0
+        state[S_X_RING + (j & (_X_RING - 1))] = x
+        y = b00 * x + z00
+        z00 = b01 * x - a01 * y + z01
+        z01 = b02 * x - a02 * y
+        v = b10 * y + z10
+        z10 = b11 * y - a11 * v + z11
+        z11 = b12 * y - a12 * v
+        # The moving sum is kept in whole 1/256 µV: it is exact, and cannot drift over months.
+        whole = np.floor(abs(v) * 256.0)
+        total += whole - state[S_M_RING + slot]
+        state[S_M_RING + slot] = whole
+        slot = slot + 1 if slot + 1 < width else 0
+        feature = total * feature_scale
+        confirmed = False
+        if falling:
+            if feature > previous:
+                falling = False
+                peak = feature
+                peak_j = j
+        elif feature > peak:
+            peak = feature
+            peak_j = j
+        elif j - peak_j >= confirm:
+            falling = True
+            confirmed = True
+        previous = feature
+        if learning or confirmed or j >= check:
+            state[S_J] = j
+            state[S_PEAK] = peak
+            state[S_PEAK_J] = peak_j
+            if not learning:
+                position = _event(state, coeffs, confirmed)
+                if position >= 0:
+                    out_sample[count] = position
+                    out_decided[count] = int(state[S_N]) + at + 1
+                    count += 1
+            elif _learning_step(state, coeffs, confirmed, feature):
+                learning = False
+                # A second look at the first seconds, candidate by candidate in their order.
+                i = 0
+                while i < int(state[S_PENDING]):
+                    position = _classify(state, i, coeffs)
+                    i += 1
+                    if position >= 0:
+                        i = 0
+                        out_sample[count] = position
+                        out_decided[count] = int(state[S_N]) + at + 1
+                        count += 1
+                _plan_check(state, coeffs)
+            check = state[S_CHECK]
+        j += 1
+    state[S_Z], state[S_Z + 1], state[S_Z + 2], state[S_Z + 3] = z00, z01, z10, z11
+    state[S_PHASE] = phase
+    state[S_ACC] = acc
+    state[S_BASE] = base
+    state[S_HELD] = held
+    state[S_BAD] = bad
+    state[S_SAME] = same
+    state[S_J] = j
+    state[S_SUM] = total
+    state[S_AT] = slot
+    state[S_PREV] = previous
+    state[S_PEAK] = peak
+    state[S_PEAK_J] = peak_j
+    state[S_FALLING] = 1.0 if falling else 0.0
+    state[S_N] += n
+    return count

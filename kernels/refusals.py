@@ -1,0 +1,66 @@
+"""Numbers of the reasons to refuse a packet: those of `ingest.reasons.Reason`, which kernels cannot import.
+
+``tests/ingest/test_decode.py`` holds the two lists together.
+"""
+
+__all__ = [
+    "ACT_NOT_ALLOWED",
+    "BAD_ACT",
+    "BAD_DEVICE",
+    "BAD_ECG_GAIN",
+    "BAD_ECG_RATE",
+    "BAD_ECG_SAMPLES",
+    "BAD_KIND",
+    "BAD_MSGPACK",
+    "BAD_PATIENT",
+    "BAD_PAYLOAD",
+    "BAD_SEQUENCE",
+    "BAD_STATUS",
+    "BAD_TIME",
+    "DEVICE_INVALID",
+    "DEVICE_TEST",
+    "IMPLAUSIBLE",
+    "INCONSISTENT",
+    "INFINITE",
+    "NAN",
+    "NOT_A_NUMBER",
+    "NOT_A_PACKET",
+    "OK",
+    "REPEATED_SIGNAL",
+    "TIME_BEFORE_2000",
+    "TIME_IN_FUTURE",
+    "TOO_DEEP",
+    "TOO_LONG",
+    "TRUNCATED",
+    "UNKNOWN_SIGNAL",
+]
+
+OK = 0
+TRUNCATED = 1
+BAD_MSGPACK = 2
+TOO_LONG = 3
+TOO_DEEP = 4
+NOT_A_PACKET = 5
+BAD_KIND = 16
+BAD_PATIENT = 17
+BAD_DEVICE = 18
+BAD_SEQUENCE = 19
+BAD_TIME = 20
+TIME_BEFORE_2000 = 21
+TIME_IN_FUTURE = 22
+BAD_STATUS = 23
+BAD_PAYLOAD = 24
+UNKNOWN_SIGNAL = 25
+REPEATED_SIGNAL = 26
+NOT_A_NUMBER = 27
+NAN = 28
+INFINITE = 29
+IMPLAUSIBLE = 30
+INCONSISTENT = 31
+DEVICE_TEST = 32
+DEVICE_INVALID = 33
+BAD_ECG_RATE = 34
+BAD_ECG_GAIN = 35
+BAD_ECG_SAMPLES = 36
+ACT_NOT_ALLOWED = 37
+BAD_ACT = 38

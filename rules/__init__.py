@@ -1,0 +1,1 @@
+"""Protocols as data, their evaluation, the alert lifecycle and the explanation of an alert."""

@@ -1,0 +1,114 @@
+"""One French sentence that says why, with the figures: what a nurse reads first.
+
+Decimal comma, units after a no-break space, the decimals of the signal. A figure that is not there is said to be
+undetermined: never a zero, never a blank.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from decimal import ROUND_HALF_UP, Context, Decimal
+
+from rules.model import Figure, Protocol, Rule
+
+__all__ = ["UNDETERMINED", "figure_text", "notice", "number_text", "sentence", "silence_sentence"]
+
+UNDETERMINED = "non déterminé"
+
+_NBSP = "\N{NO-BREAK SPACE}"
+_THIN = "\N{NARROW NO-BREAK SPACE}"
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_WIDE = Context(prec=320)  # any double can be written out
+_MOST_DECIMALS = 3  # readings are kept in thousandths
+
+
+def number_text(value: float, decimals: int, *, signed: bool = False) -> str:
+    """Write a number as French people do: ``82,4``, ``12 500``, ``−2,0``.
+
+    Parameters
+    ----------
+    value : float
+        NaN and infinities are "non déterminé".
+    decimals : int
+        Shown, halves away from zero.
+    signed : bool
+        Whether a positive number has its plus sign.
+    """
+    if not math.isfinite(value):
+        return UNDETERMINED
+    # From the shortest text of the double, which is what was typed: 2.675 is below 2.675 in binary.
+    rounded = Decimal(repr(value)).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP, _WIDE)
+    whole, _, part = f"{rounded.copy_abs():f}".partition(".")
+    if len(whole) > 4:
+        whole = f"{int(whole):,}".replace(",", _THIN)
+    sign = "\N{MINUS SIGN}" if rounded < 0 else "+" if signed and rounded > 0 else ""
+    return f"{sign}{whole},{part}" if part else f"{sign}{whole}"
+
+
+def figure_text(figure: Figure, value: float, decimals: int | None = None) -> str:
+    """Write a figure with its unit, or the answer that it stands for; `decimals` other than the figure's own."""
+    if not math.isfinite(value):
+        return UNDETERMINED
+    if figure.choices and value == int(value) and 0 <= value < len(figure.choices):
+        return figure.choices[int(value)]
+    number = number_text(value, figure.decimals if decimals is None else decimals, signed=figure.signed)
+    return f"{number}{_NBSP}{figure.unit}" if figure.unit else number
+
+
+def sentence(protocol: Protocol, rule: Rule, values: Mapping[str, float], limits: Mapping[str, float]) -> str:
+    """Fill the text of a rule.
+
+    Parameters
+    ----------
+    protocol : Protocol
+        That `rule` is of.
+    rule : Rule
+        Whose text is filled.
+    values : mapping
+        Features by name, NaN for undetermined; one that is not there counts as undetermined.
+    limits : mapping
+        Limits in force by name.
+    """
+
+    def fill(match: re.Match[str]) -> str:
+        name = match[1]
+        if name in protocol.limits:
+            value = limits.get(name, math.nan)
+            return figure_text(protocol.figure(name), value, _decimals_of(value))
+        return figure_text(protocol.figure(name), values.get(name, math.nan))
+
+    return _typeset(_PLACEHOLDER.sub(fill, rule.text))
+
+
+def silence_sentence(text: str, silent_h: float) -> str:
+    """Fill the text of a non-transmission rule with the length of the silence, in hours, then in days."""
+    if not math.isfinite(silent_h):
+        words = UNDETERMINED
+    elif silent_h < 48:
+        words = f"{int(silent_h)}{_NBSP}heure{'s' if silent_h >= 2 else ''}"
+    else:
+        words = f"{int(silent_h // 24)}{_NBSP}jours"
+    return _typeset(text.replace("{silence}", words))
+
+
+def notice(protocol: Protocol) -> str:
+    """Say that nobody answers for the figures of `protocol`; empty when somebody does."""
+    if protocol.signed:
+        return ""
+    return _typeset(
+        f"Protocole « {protocol.title} » {protocol.version} non signé : à signer par un clinicien."
+    )
+
+
+def _decimals_of(value: float) -> int:
+    """Decimals that a limit needs: 1.36 is shown whole, whatever the signal's own."""
+    if not math.isfinite(value):
+        return 0
+    return max(0, min(_MOST_DECIMALS, -int(Decimal(repr(value)).normalize().as_tuple().exponent)))
+
+
+def _typeset(text: str) -> str:
+    """Keep French signs on the line of the word that they follow, and numbers with their per cent."""
+    text = re.sub(r" ([:»%])", rf"{_NBSP}\1", text)
+    text = re.sub(r" ([;!?])", rf"{_THIN}\1", text)
+    return text.replace("« ", f"«{_NBSP}")

@@ -1,0 +1,196 @@
+"""Replay: the same input gives the same bytes, whatever the threads, and whatever interrupts it."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import engine.replay_input
+from engine.load import load
+from engine.replay import CLOSING, replay
+from ingest import simulator
+from ingest.formats import FormatError
+from ingest.log import Log, LogReader
+from rules.alerts import SCHEMA
+
+ROOT = Path(__file__).resolve().parents[2]
+HEART = "insuffisance_cardiaque"
+FILES = ("alerts.parquet", "quarantine.parquet", "summary.json", "summary.txt")
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    """Forty patients over twenty days: a file in event time, and the log of the same."""
+    folder = tmp_path_factory.mktemp("cohort")
+    simulator.simulate(40, 20, 3, folder / "cohort.parquet")
+    simulator.simulate(40, 20, 3, folder / "cohort.log", format="log", slot_s=600)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def plain(cohort, tmp_path_factory):
+    """An uninterrupted replay of the file."""
+    out = tmp_path_factory.mktemp("plain")
+    return out, replay([cohort / "cohort.parquet"], [HEART], out)
+
+
+def content(out):
+    return {name: (out / name).read_bytes() for name in FILES}
+
+
+def test_alerts_and_accounts(plain):
+    out, summary = plain
+    alerts = pl.read_parquet(out / "alerts.parquet")
+    assert dict(alerts.schema) == dict(SCHEMA)
+    assert summary.rows == len(alerts) > 0
+    assert summary.alerts == (alerts["kind"] == "opened").sum()
+    assert summary.balanced
+    assert summary.ok
+    assert summary.patients == 40
+    assert 40 * 15 < summary.patient_days <= 40 * 20
+    assert set(alerts["time_basis"]) == {summary.time_basis} == {"event"}
+    kept = json.loads((out / "summary.json").read_text())
+    assert kept["protocols"][0]["signed"] is False
+    assert "non signé" in (out / "summary.txt").read_text()
+    opened = sum(f["count"] for f in kept["firings"])
+    assert opened == alerts["kind"].is_in(["opened", "raised"]).sum()
+    assert sorted(path.name for path in out.iterdir()) == sorted(FILES)
+
+
+def test_a_replay_ends_at_the_last_event(plain, cohort):
+    alerts = pl.read_parquet(plain[0] / "alerts.parquet")
+    last = pl.read_parquet(cohort / "cohort.parquet")["time"].max()
+    assert alerts["clock_ms"].max() <= last.timestamp() * 1000
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_the_same_bytes_again_and_with_any_number_of_shards(plain, cohort, tmp_path, shards):
+    replay([cohort / "cohort.parquet"], [HEART], tmp_path, shards=shards)
+    assert content(tmp_path) == content(plain[0])
+
+
+def test_the_same_bytes_however_batches_are_cut(plain, cohort, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine.replay_input, "_FILE_ROWS", 777)
+    replay([cohort / "cohort.parquet"], [HEART], tmp_path)
+    assert content(tmp_path) == content(plain[0])
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import engine.replay_input, engine.replay_state
+engine.replay_input._FILE_ROWS = 500
+engine.replay_input._LOG_ENTRIES = 100
+commit, left = engine.replay_state.commit, int(sys.argv[3])
+def then_die(*given):
+    global left
+    commit(*given)
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+engine.replay_state.commit = then_die
+from engine.replay import replay
+replay([Path(sys.argv[1])], ["insuffisance_cardiaque"], Path(sys.argv[2]), resume=True, commit_s=0, shards=2)
+"""
+
+
+@pytest.mark.parametrize("name", ["cohort.parquet", "cohort.log"])
+def test_killed_and_resumed_gives_the_bytes_of_an_uninterrupted_run(cohort, tmp_path, name):
+    for commits in (3, 2):
+        done = subprocess.run(
+            [sys.executable, "-c", KILLED, cohort / name, tmp_path / "killed", str(commits)],
+            cwd=ROOT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        assert not (tmp_path / "killed" / "alerts.parquet").exists()
+    notes = Notes()
+    replay([cohort / name], [HEART], tmp_path / "killed", resume=True, shards=2, progress=notes)
+    assert any(note.startswith("going on at") for note in notes)
+    replay([cohort / name], [HEART], tmp_path / "whole")
+    assert content(tmp_path / "killed") == content(tmp_path / "whole")
+
+
+def test_a_resume_with_other_limits_is_refused(cohort, tmp_path):
+    subprocess.run(
+        [sys.executable, "-c", KILLED, cohort / "cohort.parquet", tmp_path / "out", "1"],
+        cwd=ROOT,
+        check=False,
+    )
+    with pytest.raises(ValueError, match="begun with other files, protocols or options"):
+        replay([cohort / "cohort.parquet"], ["covidom"], tmp_path / "out", resume=True, shards=2)
+    # Without --resume it begins anew.
+    assert replay([cohort / "cohort.parquet"], [HEART], tmp_path / "out").ok
+
+
+def test_a_resume_of_nothing_begins_at_the_start(plain, cohort, tmp_path):
+    replay([cohort / "cohort.parquet"], [HEART], tmp_path, resume=True)
+    assert content(tmp_path) == content(plain[0])
+
+
+def test_a_log_gives_what_was_live(cohort, tmp_path):
+    """Entry by entry through a line, as it came: the same rows as the replay of the log."""
+    loaded = load([HEART])
+    decoder = loaded.decoder()
+    frames = []
+    with LogReader(cohort / "cohort.log") as log, loaded.line() as line:
+        at = 0
+        while entries := log.read(at, max_entries=100):
+            batch, refused = decoder.decode([(e.offset, e.receipt_ms, e.source, e.body) for e in entries])
+            heard = np.array([entry.receipt_ms for entry in entries], np.int64)
+            frames.append(line.process(batch, refused, heard).alerts)
+            at = batch.next_offset
+    summary = replay([cohort / "cohort.log"], [HEART], tmp_path)
+    assert summary.time_basis == "arrival"
+    assert summary.duplicate > 0
+    assert sum(summary.quarantined.values()) == len(pl.read_parquet(tmp_path / "quarantine.parquet")) > 0
+    live = pl.concat(frames)
+    replayed = pl.read_parquet(tmp_path / "alerts.parquet")
+    order = ["alert_id", "rule", "kind", "t_ms", "offset"]
+    assert replayed.sort(order).equals(live.sort(order))
+
+
+def test_a_rouge_without_a_person_is_closed_or_stays(cohort, tmp_path):
+    closed, never = (
+        replay([cohort / "cohort.parquet"], [HEART], tmp_path / rouge, close_rouge=rouge) for rouge in CLOSING
+    )
+    kinds = [set(pl.read_parquet(tmp_path / rouge / "alerts.parquet")["kind"]) for rouge in CLOSING]
+    assert "closed" in kinds[0]
+    assert "latched" not in kinds[0]
+    assert "latched" in kinds[1]
+    assert "closed" not in kinds[1]
+    assert closed.alerts_by_level["ROUGE"] >= never.alerts_by_level["ROUGE"] > 0
+    assert closed.rouge != never.rouge
+
+
+def test_what_cannot_be_replayed_is_said(cohort, tmp_path):
+    with pytest.raises(FormatError, match="no such file"):
+        replay([tmp_path / "nowhere.csv"], [HEART], tmp_path / "out")
+    with pytest.raises(FormatError, match="one log alone"):
+        replay([cohort / "cohort.log", cohort / "cohort.parquet"], [HEART], tmp_path / "out")
+    with pytest.raises(ValueError, match="close_rouge 'soon'; legal: at-recovery, never"):
+        replay([cohort / "cohort.parquet"], [HEART], tmp_path / "out", close_rouge="soon")
+
+
+def test_an_empty_log_is_an_empty_replay(tmp_path):
+    Log.open(tmp_path / "empty.log").close()
+    summary = replay([tmp_path / "empty.log"], [HEART], tmp_path / "out")
+    assert (summary.packets, summary.patients, summary.rows, summary.ok) == (0, 0, 0, False)
+    assert len(pl.read_parquet(tmp_path / "out" / "alerts.parquet")) == 0
+
+
+class Notes(list):
+    """Progress that keeps its notes."""
+
+    def step(self, label, total=None, unit=""):
+        pass
+
+    def advance(self, amount=1):
+        pass
+
+    def note(self, text):
+        self.append(text)

@@ -1,0 +1,315 @@
+"""Rhythm events: their definitions, the clock of a stream, and what must not change them."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.ecg_design import design
+from ingest.signals import by_code
+from ingest.simulator.ecg import Rhythm, synthesize
+from kernels import qrs, rhythm
+
+T0 = 1_767_222_000_000
+RATE = 250.0
+GAIN = 500.0
+
+
+class Stream:
+    """One stream; readings as (ms after T0, code, value)."""
+
+    def __init__(self):
+        self.row = np.zeros(rhythm.ROW)
+        self.readings = []
+
+    def feed(self, t_ms, samples, rate=RATE, gain=GAIN):
+        room = rhythm.max_readings(len(samples), rate)
+        t, code, milli = np.zeros(room, np.int64), np.zeros(room, np.int64), np.zeros(room, np.int32)
+        count = rhythm.feed_chunk(
+            self.row,
+            round(T0 + t_ms),
+            rate,
+            gain,
+            np.ascontiguousarray(samples),
+            design(rate),
+            t,
+            code,
+            milli,
+        )
+        for k in range(max(count, 0)):
+            self.readings.append((int(t[k]) - T0, int(code[k]), int(milli[k]) / 1000.0))
+        return count
+
+    def cut(self, samples, cuts=(), rate=RATE, at_ms=0.0):
+        edges = [0, *sorted(cuts), len(samples)]
+        for low, high in pairwise(edges):
+            assert self.feed(at_ms + low * 1000.0 / rate, samples[low:high], rate) >= 0
+        return self
+
+    def of(self, code):
+        return [(t, value) for t, c, value in self.readings if c == code]
+
+
+def paced(times, seconds, rate=RATE, noise=0.005):
+    """Build a lead with narrow beats at `times` (s)."""
+    n = int(seconds * rate)
+    at = np.arange(n) / rate
+    lead = noise * np.random.default_rng(1).standard_normal(n)
+    for beat in times:
+        lead += np.exp(-0.5 * ((at - beat) / 0.012) ** 2) - 0.2 * np.exp(
+            -0.5 * ((at - beat - 0.04) / 0.012) ** 2
+        )
+    return np.rint(lead * GAIN).astype(np.int16)
+
+
+def every(rr, start, end):
+    return np.arange(start, end, rr).tolist()
+
+
+# ---- Definitions.
+
+
+@pytest.mark.parametrize("rate_per_min", [40.0, 75.0, 120.0, 180.0])
+def test_rate_of_each_ten_seconds(rate_per_min):
+    stream = Stream().cut(paced(every(60.0 / rate_per_min, 0.5, 60.0), 60.0))
+    found = stream.of(rhythm.CODE_RATE)
+    assert [t for t, _ in found] == [10_000, 20_000, 30_000, 40_000, 50_000, 60_000]
+    assert [value for _, value in found] == pytest.approx([rate_per_min] * 6, abs=0.5)
+
+
+def test_a_pause_is_said_while_it_lasts_and_when_it_ends():
+    beats = [*every(0.8, 0.5, 12.0), *every(0.8, 17.3, 30.0)]
+    last = max(beat for beat in beats if beat < 12.0)
+    found = Stream().cut(paced(beats, 30.0)).of(rhythm.CODE_PAUSE)
+    assert [t for t, _ in found] == pytest.approx(
+        [1000 * (last + 3), 1000 * (last + 4), 1000 * (last + 5), 17_300], abs=8
+    )
+    assert [value for _, value in found] == pytest.approx([3.0, 4.0, 5.0, 17.3 - last], abs=0.01)
+
+
+@pytest.mark.parametrize(("gap", "pauses"), [(2.9, 0), (3.1, 1)])
+def test_three_seconds_are_a_pause_and_less_is_not(gap, pauses):
+    beats = [*every(0.8, 0.5, 10.2), *[10.1 + gap + k for k in every(0.8, 0.0, 15.0)]]
+    found = Stream().cut(paced(beats, 28.0)).of(rhythm.CODE_PAUSE)
+    assert len([value for _, value in found if value > 3.0]) == pauses
+
+
+def test_a_pause_is_said_within_two_seconds_of_three():
+    samples = paced(every(0.8, 0.5, 12.0), 30.0)
+    stream = Stream()
+    last = max(every(0.8, 0.5, 12.0))
+    for k in range(len(samples) // 25):
+        stream.feed(k * 100, samples[25 * k : 25 * (k + 1)])
+        if stream.of(rhythm.CODE_PAUSE):
+            assert (k + 1) * 0.1 - last <= 5.0
+            break
+    else:
+        pytest.fail("no pause")
+
+
+@pytest.mark.parametrize("flat", [0, 1234])
+def test_a_flat_line_is_a_pause_from_the_start(flat):
+    found = Stream().cut(np.full(250 * 35, flat, np.int16)).of(rhythm.CODE_PAUSE)
+    assert found == [(1000 * s, float(s)) for s in (3, 4, 5, 6, 7, 8, 9, 10, 20, 30)]
+
+
+def test_asystole_under_noise_and_wander_is_a_pause():
+    ecg = synthesize(Rhythm.ASYSTOLE, 30.0, 1, noise_mv=0.01)
+    alive = synthesize(Rhythm.SINUS, 30.0, 1, noise_mv=0.01)
+    found = Stream().cut(np.concatenate([alive.samples, ecg.samples])).of(rhythm.CODE_PAUSE)
+    assert [value for _, value in found] == [3, 4, 5, 6, 7, 8, 9, 10, 20, 30]
+
+
+@pytest.mark.parametrize("rail", [32767, -32768])
+def test_a_lost_signal_is_not_a_pause_and_no_interval_spans_it(rail):
+    samples = paced(every(0.8, 0.5, 60.0), 60.0)
+    samples[20 * 250 : 32 * 250] = rail
+    stream = Stream().cut(samples)
+    assert stream.of(rhythm.CODE_PAUSE) == []
+    assert [value for _, value in stream.of(rhythm.CODE_RATE)] == pytest.approx([75.0] * 5, abs=0.5)
+
+
+def test_asystole_after_a_lost_signal_is_a_pause():
+    samples = paced(every(0.8, 0.5, 20.0), 60.0)
+    samples[20 * 250 : 32 * 250] = -32768
+    found = Stream().cut(samples).of(rhythm.CODE_PAUSE)
+    assert found[:3] == [(35_000, 3.0), (36_000, 4.0), (37_000, 5.0)]
+
+
+def test_slow_and_fast_runs():
+    slow = Stream().cut(paced(every(1.5, 0.5, 60.0), 60.0))
+    assert [value for _, value in slow.of(rhythm.CODE_SLOW)] == pytest.approx([40.0] * 6, abs=0.4)
+    assert slow.of(rhythm.CODE_FAST) == []
+    fast = Stream().cut(paced(every(0.4, 0.5, 60.0), 60.0))
+    assert [value for _, value in fast.of(rhythm.CODE_FAST)] == pytest.approx([150.0] * 6, abs=1.5)
+    assert fast.of(rhythm.CODE_SLOW) == []
+    usual = Stream().cut(paced(every(0.8, 0.5, 60.0), 60.0))
+    assert usual.of(rhythm.CODE_FAST) == usual.of(rhythm.CODE_SLOW) == []
+
+
+def test_the_most_extreme_of_ten_seconds():
+    # Intervals of 1.1 s, and four of 1.6 s in the second ten seconds.
+    beats = [0.5]
+    while beats[-1] < 40.0:
+        beats.append(beats[-1] + (1.6 if 11.0 < beats[-1] < 17.0 else 1.1))
+    found = Stream().cut(paced(beats, 40.0)).of(rhythm.CODE_SLOW)
+    assert found[1][1] == pytest.approx(60.0 / 1.6, abs=0.4)
+    assert found[0][1] == pytest.approx(60.0 / 1.1, abs=0.6)
+
+
+def test_sixteen_fast_intervals_are_needed():
+    beats = [*every(0.8, 0.5, 10.0), *[10.1 + 0.4 * k for k in range(14)], *every(0.8, 16.5, 40.0)]
+    assert all(value < 140 for _, value in Stream().cut(paced(beats, 40.0)).of(rhythm.CODE_FAST))
+
+
+def test_too_few_intervals_give_no_rate():
+    # Beats only in the first two of the second ten seconds.
+    beats = [*every(0.8, 0.5, 11.7)]
+    found = Stream().cut(paced(beats, 30.0)).of(rhythm.CODE_RATE)
+    assert [t for t, _ in found] == [10_000]
+
+
+def test_codes_are_those_of_the_table():
+    for code, name in (
+        (rhythm.CODE_RATE, "heart_rate_ecg"),
+        (rhythm.CODE_PAUSE, "ecg_pause"),
+        (rhythm.CODE_SLOW, "ecg_bradycardia"),
+        (rhythm.CODE_FAST, "ecg_tachycardia"),
+    ):
+        assert by_code(code).name == name
+
+
+# ---- The clock.
+
+
+def test_what_was_seen_is_refused_and_changes_nothing():
+    samples = paced(every(0.8, 0.5, 30.0), 30.0)
+    stream = Stream().cut(samples)
+    before = stream.row.copy()
+    assert stream.feed(0, samples) == rhythm.SEEN
+    assert stream.feed(29_000, samples[:250]) == rhythm.SEEN
+    assert stream.row.tobytes() == before.tobytes()
+    assert stream.feed(30_000, samples[:250]) >= 0
+
+
+def test_no_interval_spans_a_gap_and_its_pause_is_not_one():
+    samples = paced(every(0.8, 0.5, 25.0), 25.0)
+    stream = Stream()
+    stream.feed(0, samples)
+    stream.feed(33_000, samples)
+    assert stream.of(rhythm.CODE_PAUSE) == []
+    # The window that the gap cut short is closed at the end of what came.
+    assert [t for t, _ in stream.of(rhythm.CODE_RATE)] == [10_000, 20_000, 25_000, 43_000, 53_000]
+    assert [value for _, value in stream.of(rhythm.CODE_RATE)] == pytest.approx([75.0] * 5, abs=0.5)
+
+
+def test_a_clock_that_drifts_is_followed():
+    samples = paced(every(0.8, 0.5, 120.0), 120.0)
+    stream = Stream()
+    for k in range(120):
+        # The device counts 1000 ms where 1000.8 ms pass.
+        assert stream.feed(k * 1000.8, samples[250 * k : 250 * (k + 1)]) >= 0
+    found = stream.of(rhythm.CODE_RATE)
+    assert len(found) == 12  # never a gap
+    assert [value for _, value in found] == pytest.approx([75.0] * 12, abs=0.5)
+    assert found[-1][0] == pytest.approx(120 * 1000.8, abs=8)
+
+
+def test_strips_each_have_their_rate_at_once():
+    stream = Stream()
+    for k in range(4):
+        strip = paced(every(60.0 / (60 + 10 * k), 0.4, 30.0), 30.0)
+        stream.feed(k * 86_400_000, strip)
+        assert stream.of(rhythm.CODE_RATE)[-1][1] == pytest.approx(60 + 10 * k, abs=1.0)
+
+
+def test_a_change_of_rate_or_gain_goes_on():
+    one = paced(every(0.8, 0.5, 20.0), 20.0)
+    two = paced(every(0.8, 0.5, 20.0), 20.0, rate=500.0)
+    stream = Stream()
+    stream.feed(0, one)
+    assert stream.feed(20_000, two, rate=500.0) > 0
+    assert stream.feed(40_000, (two // 5).astype(np.int16), rate=500.0, gain=GAIN / 5) > 0
+    found = stream.of(rhythm.CODE_RATE)
+    assert [t for t, _ in found] == [10_000, 20_000, 30_000, 40_000, 50_000, 60_000]
+    assert [value for _, value in found] == pytest.approx([75.0] * 6, abs=0.8)
+
+
+def test_refusals_take_nothing():
+    row, out = np.zeros(rhythm.ROW), np.zeros(1000, np.int64)
+    milli = np.zeros(1000, np.int32)
+    samples = np.zeros(250, np.int16)
+    for rate, gain, room, answer in (
+        (300.0, GAIN, 1000, rhythm.BAD_CHUNK),
+        (RATE, 0.0, 1000, rhythm.BAD_CHUNK),
+        (RATE, np.nan, 1000, rhythm.BAD_CHUNK),
+        (RATE, GAIN, 10, rhythm.NO_ROOM),
+    ):
+        assert rhythm.feed_chunk(row, T0, rate, gain, samples, design(RATE), out[:room], out, milli) == answer
+        assert not row.any()
+    assert rhythm.feed_chunk(row, T0, RATE, GAIN, samples[:0], design(RATE), out, out, milli) == 0
+    assert not row.any()
+
+
+# ---- What must not change the events.
+
+KINDS = list(Rhythm)
+
+
+@settings(max_examples=60)
+@given(
+    st.integers(0, 60),
+    st.lists(st.integers(0, 7500), max_size=60),
+    st.sampled_from([125.0, 250.0, 360.0, 257.5]),
+)
+def test_cuts_change_nothing(seed, cuts, rate):
+    ecg = synthesize(KINDS[seed % len(KINDS)], 30.0, seed, rate_hz=rate)
+    samples = ecg.samples.copy()
+    if seed % 2:
+        samples[2500 : 2500 + 30 * seed] = -32768
+    cuts = [cut for cut in cuts if cut < len(samples)]
+    whole, parts = Stream().cut(samples, rate=rate), Stream().cut(samples, cuts, rate=rate)
+    assert parts.readings == whole.readings
+    kept = [i for i in range(rhythm.ROW) if i != rhythm.R_CHUNK_MS]
+    assert parts.row[kept].tobytes() == whole.row[kept].tobytes()
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(-2000, 5000),
+            st.integers(0, 3000),
+            st.sampled_from([100.0, 250.0, 999.5]),
+            st.sampled_from([1.0, 200.0, 10_000.0]),
+            st.sampled_from(["noise", "flat", "rail", "ecg"]),
+        ),
+        max_size=12,
+    )
+)
+def test_any_chunks_are_taken_or_refused(chunks):
+    stream = Stream()
+    random = np.random.default_rng(1)
+    at = 0.0
+    for gap, n, rate, gain, kind in chunks:
+        samples = {
+            "noise": random.integers(-32768, 32768, n).astype(np.int16),
+            "flat": np.full(n, 7, np.int16),
+            "rail": np.full(n, -32768, np.int16),
+            "ecg": synthesize(Rhythm.SINUS, 12.0, 1, rate_hz=250.0).samples[:n],
+        }[kind]
+        count = stream.feed(at + gap, samples, rate, gain)
+        assert count >= 0 or count == rhythm.SEEN
+        if count >= 0:
+            at += gap + len(samples) * 1000.0 / rate if len(samples) else 0.0
+    assert np.isfinite(stream.row[: rhythm.R_SCRATCH]).all()
+    for _, code, value in stream.readings:
+        signal = by_code(code)
+        assert signal.low <= value <= signal.high
+
+
+def test_the_row_is_bounded():
+    assert rhythm.ROW * 8 <= 8192
+    assert rhythm.ROW > qrs.STATE

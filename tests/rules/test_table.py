@@ -1,0 +1,35 @@
+from rules.table import heading, tables
+
+
+def test_every_part_is_there(protocol):
+    by_title = {table.title: table for table in tables(protocol)}
+    assert list(by_title) == ["Alertes", "Sans nouvelles", "Limites", "Calculs", "Questions", "Signaux"]
+    assert by_title["Limites"].rows[0] == ("gain_kg", "prise de poids", "2 kg", "0,5 à 5 kg", "ESC", "S17")
+    assert by_title["Limites"].rows[1][2::3] == ("à fixer", "G, à signer")
+    assert by_title["Alertes"].rows[0][:2] == ("ROUGE", "congestion")
+    assert by_title["Alertes"].rows[1][5] == "confirmée après 30\u00a0minutes"
+    assert by_title["Calculs"].rows[0][3] == "rise, 3\u00a0jours"
+    assert by_title["Questions"].rows[0][-1] == "non / un peu / beaucoup"
+
+
+def test_rows_have_a_cell_for_each_column_on_one_line(shipped):
+    for table in tables(shipped):
+        for row in table.rows:
+            assert len(row) == len(table.columns)
+            assert not any("\n" in cell for cell in row)
+
+
+def test_heading_says_who_answers_for_it(shipped):
+    assert shipped.hash in heading(shipped)[1]
+    assert heading(shipped)[2].startswith("Non signé")
+
+
+def test_no_rule_limit_or_silence_is_left_out(shipped):
+    cells = {cell for table in tables(shipped) for row in table.rows for cell in row}
+    for name in (
+        *(r.id for r in shipped.rules),
+        *shipped.limits,
+        *shipped.features,
+        *(s.id for s in shipped.non_transmission),
+    ):
+        assert name in cells

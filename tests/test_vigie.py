@@ -1,0 +1,328 @@
+"""The command line: each verb explains itself, each error is one clear line, nothing heavy loads for the help."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer.main
+
+import vigie
+
+ROOT = Path(__file__).parent.parent
+
+
+def verbs(command=None, path=()):
+    """List every verb, from the command line itself, so that none is forgotten here."""
+    command = command or typer.main.get_command(vigie.app)
+    for name, each in command.commands.items():
+        if hasattr(each, "commands"):
+            yield from verbs(each, (*path, name))
+        else:
+            yield (*path, name)
+
+
+VERBS = list(verbs())
+
+
+@pytest.fixture
+def run(monkeypatch, capfd):
+    """Run the command line in this process; gives status, standard output and standard error."""
+
+    def run(*args):
+        monkeypatch.setattr(sys, "argv", ["vigie", *map(str, args)])
+        with pytest.raises(SystemExit) as end:
+            vigie.main()
+        out, err = capfd.readouterr()
+        return end.value.code, out, err
+
+    monkeypatch.delenv("VIGIE_DEBUG", raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+    return run
+
+
+def test_the_verbs_are_those_of_the_documentation():
+    assert {" ".join(verb) for verb in VERBS} == {
+        "demo",
+        "simulate",
+        "replay",
+        "queue",
+        "warmup",
+        "protocol check",
+        "protocol explain",
+        "log verify",
+        "log trim",
+        "packet show",
+    }
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_the_help_of_each_verb_ends_with_an_example(run, verb):
+    status, out, err = run(*verb, "--help")
+    assert (status, err) == (0, "")
+    last = [line.strip() for line in out.splitlines() if line.strip()][-1]
+    assert last.startswith(f"Example: vigie {' '.join(verb)}")
+    every_option = [line for line in out.splitlines() if re.match(r"\W*--", line)]
+    assert every_option
+
+
+def test_the_version_names_the_kernels(run):
+    from kernels import SOURCE_HASH
+
+    status, out, _ = run("--version")
+    assert status == 0
+    assert re.fullmatch(rf"vigie \d+\.\d+\.\d+\S* \(kernels {SOURCE_HASH}\)\n", out)
+
+
+def test_help_loads_nothing_heavy():
+    """Start-up is what a person waits for: the machine's speed is not tested, what is loaded is."""
+    code = f"""
+import sys, vigie
+heavy = {{"numba", "numpy", "polars", "pyarrow", "scipy", "sqlalchemy"}}
+for verb in {[(), *VERBS]!r}:
+    sys.argv = ["vigie", *verb, "--help"]
+    try:
+        vigie.main()
+    except SystemExit as end:
+        assert end.code == 0, verb
+    assert not heavy & set(sys.modules), (verb, heavy & set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("Usage: vigie") == len(VERBS) + 1
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Files that are wrong, each in its way."""
+    (tmp_path / "bad.toml").write_text('id = "x"\nversion = 3\n')
+    (tmp_path / "text.log").write_text("this is no log\n" * 100)
+    (tmp_path / "queue.sqlite").write_text("this is no database\n" * 100)
+    return tmp_path
+
+
+WRONG = [
+    (["nothing"], "No such command 'nothing'"),
+    (["replay"], "Missing argument"),
+    (
+        ["simulate", "--patients", "many", "--days", "1", "--out", "x"],
+        "'--patients': Input should be a valid integer",
+    ),
+    (["simulate", "--patients", "0", "--days", "1", "--out", "{}/x.parquet"], "patients = 0: legal are 1 to"),
+    (["simulate", "--patients", "1", "--days", "1", "--out", "{}/x", "--format", "xls"], "legal are parquet"),
+    (["simulate", "--patients", "1", "--days", "1", "--out", "{}/no/x.parquet"], "No such file or directory"),
+    (["queue", "--queue", "{}/none.sqlite"], "none.sqlite: there is no queue here"),
+    (["queue", "--queue", "{}/queue.sqlite"], "queue.sqlite: not a queue: file is not a database"),
+    (["queue", "--queue", "mysql://x/y"], "legal databases are sqlite and postgresql"),
+    (["queue", "--at", "yesterday"], "'yesterday'; legal are now, last, or ISO 8601"),
+    (["queue", "--at", "2026-03-01T08:00"], "has no zone"),
+    (["queue", "--zone", "Europe/Pariss"], "'Europe/Pariss'; legal are names of the IANA table"),
+    (["queue", "--live", "--json"], "one or the other"),
+    (["protocol", "check", "{}/none.toml"], "none.toml: cannot be read: No such file"),
+    (["protocol", "check", "insuffisance_cardiac"], "did you mean 'insuffisance_cardiaque'"),
+    (["protocol", "check", "{}/bad.toml"], "bad.toml:2: version: "),
+    (["protocol", "explain", "{}/bad.toml"], "bad.toml:2: version: "),
+    (["log", "verify", "{}/none.log"], "none.log"),
+    (["log", "verify", "{}/text.log"], "not a Vigie log"),
+    (["log", "trim", "{}/none.log", "--before", "3"], "none.log"),
+    (
+        ["replay", "x.csv", "--protocol", "x", "--out", "{}/o", "--column", "when=date"],
+        "--column when=date: legal",
+    ),
+    (["packet", "show", "0g"], "0g: neither a file nor hexadecimal digits"),
+    (["packet", "show", "f" * 1001], "neither a file nor hexadecimal digits"),
+]
+
+
+@pytest.mark.parametrize(("args", "said"), WRONG, ids=[" ".join(args)[:60] for args, _ in WRONG])
+def test_what_is_wrong_is_said_in_lines_and_by_status_2(run, files, args, said):
+    status, out, err = run(*(each.format(files) for each in args))
+    assert status == 2, err
+    assert out == ""
+    assert all(line.startswith("vigie: ") for line in err.splitlines())
+    assert said in err
+    assert "Traceback" not in err
+
+
+def test_nothing_is_made_where_nothing_was_asked(run, files):
+    before = sorted(files.iterdir())
+    for args, _ in WRONG:
+        run(*(each.format(files) for each in args))
+    assert sorted(files.iterdir()) == before
+
+
+def test_a_fault_of_ours_is_told_from_a_mistake_of_the_users(run, monkeypatch, tmp_path):
+    import triage.store
+
+    def broken(*_args, **_options):
+        return {}["no such key"]
+
+    monkeypatch.setattr(triage.store, "open", broken)
+    status, _, err = run("queue")
+    assert (status, err.count("\n")) == (70, 1)
+    assert "a fault of Vigie itself: KeyError: 'no such key'" in err
+    monkeypatch.setenv("VIGIE_DEBUG", "1")
+    monkeypatch.setattr(sys, "argv", ["vigie", "queue"])
+    with pytest.raises(KeyError):
+        vigie.main()
+
+
+@pytest.fixture
+def filled(tmp_path):
+    """A queue with two lines, as a replay leaves it."""
+    import polars as pl
+
+    import triage.store
+    from rules.alerts import SCHEMA
+
+    row = {
+        "alert_id": "00000000000000aa",
+        "patient": "P-1",
+        "protocol": "ic",
+        "version": "1.0.0",
+        "protocol_hash": "0" * 16,
+        "signed": False,
+        "problem": "weight",
+        "rule": "gain",
+        "opened_by": "gain",
+        "level": "ORANGE",
+        "kind": "opened",
+        "onset_ms": 1_790_000_000_000,
+        "t_ms": 1_790_000_000_000,
+        "clock_ms": 1_790_000_000_000,
+        "offset": 1,
+        "sentence": "Prise de 2,3 kg",
+        "features": [],
+        "limits": [],
+        "points": [],
+        "kernels": "0" * 16,
+        "time_basis": "arrival",
+    }
+    rouge = row | {"alert_id": "00000000000000bb", "patient": "P-2", "level": "ROUGE"}
+    path = tmp_path / "queue.sqlite"
+    with triage.store.open(path) as queue:
+        queue.apply(pl.DataFrame([row, rouge], schema=SCHEMA))
+    return path
+
+
+def test_queue_prints_once(run, filled):
+    status, out, _ = run("queue", "--queue", filled, "--at", "last")
+    assert status == 0
+    assert out.index("▲ ROUGE") < out.index("◆ ORANGE")
+    assert "Prise de 2,3 kg [protocole non signé]" in out
+    assert "4 min" in out
+
+
+def test_queue_as_json(run, filled):
+    status, out, _ = run("queue", "--queue", filled, "--json", "--at", "2026-09-21T16:18:20+02:00")
+    assert status == 0
+    assert [(each["patient"], each["left_s"]) for each in json.loads(out)] == [
+        ("P-2", -60.0),
+        ("P-1", 3300.0),
+    ]
+
+
+def test_queue_live_ends_cleanly_when_interrupted(filled):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vigie", "queue", "--queue", filled, "--live"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONUNBUFFERED": "1", "FORCE_COLOR": "1", "COLUMNS": "120"},
+    )
+    assert process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (130, "")
+
+
+def test_a_reader_that_goes_away_is_no_error(filled):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vigie", "queue", "--queue", filled, "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    process.stdout.close()
+    with process:
+        assert process.stderr.read() == ""
+    assert process.returncode in (0, 1)
+
+
+def test_a_log_is_verified_and_trimmed(run, tmp_path):
+    from ingest.log import Log
+
+    path = tmp_path / "log"
+    with Log.open(path) as log:
+        for each in range(5):
+            log.append("gateway", b"body %d" % each, 1_790_000_000_000 + each).result()
+    status, out, _ = run("log", "verify", path)
+    assert status == 0
+    assert "5 intact entries, offsets 0 to 4" in out
+    status, out, _ = run("log", "trim", path, "--before", 3)
+    assert (status, out) == (0, f"{path}: 3 entries removed, the first offset is now 3\n")
+    assert run("log", "trim", path, "--before", 9)[0] == 2
+
+
+def test_a_damaged_log_fails_the_check(run, tmp_path):
+    import sqlite3
+
+    from ingest.log import Log
+
+    path = tmp_path / "log"
+    with Log.open(path) as log:
+        log.append("gateway", b"body", 1_790_000_000_000).result()
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute("UPDATE entry SET body = x'00'")
+    connection.close()
+    status, out, err = run("log", "verify", path)
+    assert (status, err) == (1, "")
+    assert "offset 0: checksum" in out
+
+
+def test_a_simulation_is_written_and_counted(run, tmp_path):
+    status, out, err = run("simulate", "--patients", 5, "--days", 3, "--out", tmp_path / "c.parquet")
+    assert status == 0
+    assert "readings" in out
+    assert "simulate: done" in err
+    assert (tmp_path / "c.truth.parquet").exists()
+
+
+def test_a_body_is_shown_with_what_is_refused(run, tmp_path):
+    from ingest import packet
+
+    t_ms = 1_750_000_000_000
+    good = packet.spot("P-1", "scale", 7, t_ms, {1: 82.4}, status=1 << 6)
+    refused = packet.spot("P-1", "scale", 8, t_ms, {1: 900.0})
+    status, out, err = run("packet", "show", good.hex())
+    assert (status, err) == (0, "")
+    assert "2025-06-15T15:06:40.000+00:00 readings of P-1, number 7 of device" in out
+    assert "[typed]" in out
+    assert "  weight: 82.4 kg\n1 accepted, 0 refused\n" in out
+    (tmp_path / "body").write_bytes(good + refused + b"\xc1")
+    status, out, _ = run("packet", "show", tmp_path / "body")
+    assert status == 1
+    assert f"refused at byte {len(good)}: IMPLAUSIBLE (30): 99" in out
+    assert "BAD_MSGPACK (2): c1" in out
+    assert out.endswith("1 accepted, 2 refused\n")
+
+
+def test_a_protocol_is_explained(run):
+    status, out, err = run("protocol", "explain", "insuffisance_cardiaque")
+    assert (status, err) == (0, "")
+    assert out.startswith("Insuffisance cardiaque chronique (insuffisance_cardiaque ")
+    for said in (
+        "à signer par un clinicien",
+        "Alertes",
+        "Sans nouvelles",
+        "ROUGE",
+        "gain_7d >= gain_7d_large_kg",
+    ):
+        assert said in out

@@ -1,0 +1,1 @@
+"""The nurse's queue: one open episode per patient and problem, ordered."""
