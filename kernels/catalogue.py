@@ -122,6 +122,7 @@ def _news2(name: str, op: int, doc: str) -> Statistic:
 _ALL = (
     _common("last", ops.LAST, "newest reading of the window"),
     _common("age_h", ops.AGE_H, "hours since the newest reading", "hours", "none"),
+    _common("hour", ops.HOUR, "local time of the newest reading, hours since midnight", "hours", "none"),
     _common("count", ops.COUNT, "number of readings", "count"),
     _common("min", ops.MINIMUM, "least reading"),
     _common("max", ops.MAXIMUM, "greatest reading"),

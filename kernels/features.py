@@ -22,7 +22,7 @@ from kernels.pressure import _home_bp, _home_protocol, _mean_arterial, _orthosta
 from kernels.scores import _adherence, _score_sum
 from kernels.statistic import PAR, SERIES, Parameter, Statistic
 from kernels.trends import _change, _cusum, _drift, _ema, _macd_exponential, _macd_simple, _rise, _slope
-from kernels.windows import _count, _last, _maximum, _mean, _median, _minimum, _sd, window_start
+from kernels.windows import _count, _last, _maximum, _mean, _median, _minimum, _sd, hour, window_start
 
 __all__ = ["DAILY", "OPS", "PAR", "SCRATCH", "SERIES", "STATISTICS", "Parameter", "Statistic", "evaluate"]
 
@@ -73,6 +73,8 @@ def _rare(
             t, v, a, b, now, window, dates, per_half, min_readings, min_dates, discard,
             par[0], par[1], par[2], par[3], zone_t, zone_off, scratch,
         )  # fmt: skip
+    if op == ops.HOUR:
+        return hour(t, a, b, zone_t, zone_off)
     if op == ops.ADHERENCE:
         return _adherence(t, a, b, now, window, par[0], zone_t, zone_off)
     start = window_start(now, window, in_days, zone_t, zone_off)

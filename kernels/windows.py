@@ -19,10 +19,10 @@ import numpy as np
 
 from kernels._jit import jit, jit_allocating, jit_inline
 from kernels._types import F64, I32, I64, Flag
-from kernels.localtime import DAY_MS, HOUR_MS, day_start, zone_index
+from kernels.localtime import DAY_MS, HOUR_MS, day_start, local_minute_of_day, zone_index
 from kernels.order import SCRATCH, median_of
 
-__all__ = ["age_h", "count", "last", "maximum", "mean", "median", "minimum", "sd", "window_start"]
+__all__ = ["age_h", "count", "hour", "last", "maximum", "mean", "median", "minimum", "sd", "window_start"]
 
 _EVER = -(2**62)
 """Start of a window without bound, milliseconds."""
@@ -189,6 +189,25 @@ def age_h(t: I64, now: int) -> float:
         Hours. NaN: no reading.
     """
     return (now - t[len(t) - 1]) / HOUR_MS if len(t) > 0 else np.nan
+
+
+@jit
+def hour(t: I64, lo: int, hi: int, zone_t: I64, zone_off: I64) -> float:
+    """Give the local time of the newest reading, for rules that differ by day and night.
+
+    Parameters
+    ----------
+    t : int64[n]
+        Milliseconds UTC, ascending from `lo` to `hi` (not included).
+    zone_t, zone_off : int64[z]
+        The zone, see `kernels.localtime`.
+
+    Returns
+    -------
+    float64
+        Hours since midnight on the patient's clock, in whole minutes: 7.5 is 07:30. NaN: no reading.
+    """
+    return local_minute_of_day(t[hi - 1], zone_t, zone_off) / 60.0 if hi > lo else np.nan
 
 
 @jit

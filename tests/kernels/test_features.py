@@ -68,6 +68,7 @@ def direct(name, several, window, in_days, now, zone, limit):
     table = {
         "last": lambda: windows.last(*at_now),
         "age_h": lambda: windows.age_h(t, now),
+        "hour": lambda: windows.hour(t, 0, len(t), *zone_arrays_),
         "count": lambda: windows.count(t, now, window, in_days, *zone_arrays_),
         "min": lambda: windows.minimum(*at_now),
         "max": lambda: windows.maximum(*at_now),
@@ -136,7 +137,7 @@ def test_an_unknown_operation_or_no_series_is_undetermined():
     par = np.full(features.PAR, np.nan)
     rest = (20_000 * DAY, *zone_arrays("UTC"), SCRATCH)
     first = np.zeros(features.SERIES, np.int32)
-    for op in (-1, 34, 1000):
+    for op in (-1, max(features.OPS.values()) + 1, 1000):
         assert np.isnan(features.evaluate(op, first, 0, False, par, np.nan, *rows, *rest))
     for op in features.OPS.values():
         assert np.isnan(features.evaluate(op, first - 1, 0, False, par, np.nan, *rows, *rest))

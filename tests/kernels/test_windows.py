@@ -1,5 +1,8 @@
 """Statistics of a window equal the oracle on irregular series, across changes of clock."""
 
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
 import numpy as np
 import oracles
 import pytest
@@ -48,6 +51,20 @@ def test_age():
     t = np.array([5 * DAY], np.int64)
     assert windows.age_h(t, 6 * DAY + 1_800_000) == 24.5
     assert np.isnan(windows.age_h(t[:0], 6 * DAY))
+
+
+@given(data=st.data())
+@settings(max_examples=60)
+def test_the_hour_is_that_of_the_clock_on_the_wall(data):
+    zone = data.draw(st.sampled_from(ZONES))
+    series = data.draw(readings())
+    t, _ = columns(series)
+    got = windows.hour(t, 0, len(t), *zone_arrays(zone))
+    if not series:
+        assert np.isnan(got)
+        return
+    wall = datetime.fromtimestamp(series[-1][0] / 1000, tz=ZoneInfo(zone))
+    assert got == (60 * wall.hour + wall.minute) / 60
 
 
 def test_a_daily_reading_at_one_hour_is_counted_three_times_in_72_hours():
