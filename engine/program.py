@@ -24,6 +24,7 @@ __all__ = ["DAY_MS", "Group", "Options", "Program", "RuleRow", "problem_key", "p
 DAY_MS = 86_400_000
 MINUTE_MS = 60_000
 _PLOT_DAYS = 14
+_DERIVED = {signal.name for signal in SIGNALS if signal.kind is Kind.DERIVED}
 _MOST_SERIES = 64
 _MOST_PROTOCOLS = 64
 
@@ -89,9 +90,17 @@ def _key(*words: str) -> int:
 
 
 def _reach_days(feature: Feature) -> float:
-    """How far back a feature looks, in days, and at least what a plot shows."""
+    """How far back a feature looks, in days."""
     window = 0.0 if feature.window is None else feature.window.ms / DAY_MS
-    return max(_PLOT_DAYS, STATISTICS[feature.stat].reach_days(window, feature.parameters))
+    return STATISTICS[feature.stat].reach_days(window, feature.parameters)
+
+
+def _plot_days(signal: str) -> int:
+    """How far back a signal is kept for the plot of an alert.
+
+    What ECG kernels give comes by the hour and the minute, and its plot is the strip.
+    """
+    return 1 if signal in _DERIVED else _PLOT_DAYS
 
 
 def problem_key(protocol: str, problem: str) -> int:
@@ -218,7 +227,7 @@ class Program:
         if name not in self.rate:
             self.series.append(name)
             self.rate[name] = 1.0
-        self.days[name] = max(self.days.get(name, _PLOT_DAYS), days)
+        self.days[name] = max(self.days.get(name, _plot_days(name)), days)
 
     def _gather_rules(self) -> None:
         silences: list[RuleRow] = []
