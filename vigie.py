@@ -41,6 +41,9 @@ app.add_typer(protocols, name="protocol", epilog="Example: vigie protocol check 
 app.add_typer(logs, name="log", epilog="Example: vigie log verify /var/lib/vigie/log")
 app.add_typer(packets, name="packet", epilog="Example: vigie packet show body.bin")
 
+PACKET = "9901a25031a57363616c6500cf0000019f7e89fc00c0c0009201cb405499999999999a"
+"""A weight of 82.4 kg: the example of `packet show`."""
+
 QueueAddress = Annotated[
     str,
     typer.Option(
@@ -93,7 +96,7 @@ def demo(
     speed: Annotated[float, typer.Option(min=1, help="Seconds of the patients' time in one of ours.")] = 600,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same patients.")] = 1,
     folder: Annotated[
-        Path | None, typer.Option("--out", help="A new folder to keep the log and the queue in.")
+        Path | None, typer.Option("--out", help="A new or empty folder to keep the log and the queue in.")
     ] = None,
 ) -> None:
     """Run a simulated cell and watch its queue fill, time running fast."""
@@ -184,9 +187,10 @@ def replay(
 ) -> None:
     """Send recorded readings or ECG through the line, as if they came now; write the alerts and a summary."""
     import engine.replay
-    import triage.store
+    import triage.replayed
     from ingest.formats.mapping import Mappings, load_mapping
 
+    triage.replayed.check(out)
     columns = (load_mapping(mapping) if mapping else Mappings()).with_columns(**_columns(column))
     with _watched() as progress:
         summary = engine.replay.replay(
@@ -202,8 +206,7 @@ def replay(
             close_rouge=close_rouge.value if close_rouge else None,
             progress=progress,
         )
-        with triage.store.open(out / "queue.sqlite") as queue:
-            queue.apply_file(out / "alerts.parquet", progress)
+        triage.replayed.make(out, progress)
     typer.echo(str(summary))
     if not summary.ok:
         raise typer.Exit(FAILED)
@@ -328,7 +331,7 @@ def log_trim(
 
 @packets.command(
     "show",
-    epilog="Example: vigie packet show 9901a250316b6430d30000019f00000000c0c000920181cb4054b33333333333",
+    epilog=f"Example: vigie packet show {PACKET}",
 )
 def packet_show(
     body: Annotated[str, typer.Argument(help="A file that holds a body, or its bytes in hexadecimal.")],
@@ -427,6 +430,8 @@ def main() -> None:
         if os.environ.get("VIGIE_DEBUG"):
             raise
         status = _explain(error)
+    if status == INTERRUPTED and sys.argv[1:] and sys.argv[1] in INTERRUPTION:
+        _say(INTERRUPTION[sys.argv[1]], INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -446,6 +451,9 @@ def _say(message: str, status: int) -> int:
         print(f"vigie: {line}", file=sys.stderr)  # noqa: T201 - typer.echo would not be there without Typer
     return status
 
+
+INTERRUPTION = {"replay": "interrupted; the same command with --resume goes on from where it was last safe"}
+"""What to say of an interrupted verb, where there is more to say than that."""
 
 OURS = {"kernels", "ingest", "rules", "engine", "triage"}
 """Packages whose own exceptions are written to be read."""

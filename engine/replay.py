@@ -156,7 +156,7 @@ class _Run:
         """Go to where the replay before was, if there was one."""
         found = replay_state.resume(self._work / "checkpoints", self._line, self._fingerprint)
         if found is None:
-            progress.note("there is no replay to go on with: it begins at the start")
+            progress.note("nothing of a replay was safe yet: it begins at the start")
             return
         segments, counts, self._held = found
         self._open(segments)

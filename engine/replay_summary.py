@@ -98,7 +98,8 @@ class Summary:
         lines += [f"  quarantined {reason}: {count:,}" for reason, count in self.quarantined.items()]
         days = f"{self.patient_days:,.1f} patient-days"
         lines.append(f"{self.readings:,} readings of {self.patients:,} patients over {days}")
-        lines.append(f"{self.alerts:,} alerts: {levels}")
+        # An alert that was opened ORANGE and raised to ROUGE counts at both.
+        lines.append(f"{self.alerts:,} alerts; opened at a level or raised to it: {levels}")
         width = max((len(each.rule) for each in self.firings), default=0)
         if self.firings:
             lines.append(

@@ -114,7 +114,15 @@ WRONG = [
     ),
     (["simulate", "--patients", "0", "--days", "1", "--out", "{}/x.parquet"], "patients = 0: legal are 1 to"),
     (["simulate", "--patients", "1", "--days", "1", "--out", "{}/x", "--format", "xls"], "legal are parquet"),
-    (["simulate", "--patients", "1", "--days", "1", "--out", "{}/no/x.parquet"], "No such file or directory"),
+    (["simulate", "--patients", "1", "--days", "1", "--out", "{}/bad.toml/x.parquet"], "File exists"),
+    (
+        ["demo", "--for", "1", "--out", "{}"],
+        "holds something; a demonstration takes a new or an empty folder",
+    ),
+    (
+        ["replay", "x.csv", "--protocol", "covidom", "--out", "{}"],
+        "queue.sqlite: a queue that no replay has made; legal",
+    ),
     (["queue", "--queue", "{}/none.sqlite"], "none.sqlite: there is no queue here"),
     (["queue", "--queue", "{}/queue.sqlite"], "queue.sqlite: not a queue: file is not a database"),
     (["queue", "--queue", "mysql://x/y"], "legal databases are sqlite and postgresql"),
@@ -241,6 +249,18 @@ def test_queue_live_ends_cleanly_when_interrupted(filled):
     assert (process.returncode, err) == (130, "")
 
 
+def test_an_interrupted_replay_tells_of_resume(run, monkeypatch, tmp_path):
+    import engine.replay
+
+    def interrupted(*_args, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine.replay, "replay", interrupted)
+    status, out, err = run("replay", "x.csv", "--protocol", "covidom", "--out", tmp_path)
+    assert (status, out) == (130, "")
+    assert "--resume" in err
+
+
 def test_a_reader_that_goes_away_is_no_error(filled):
     process = subprocess.Popen(
         [sys.executable, "-m", "vigie", "queue", "--queue", filled, "--json"],
@@ -312,6 +332,46 @@ def test_a_body_is_shown_with_what_is_refused(run, tmp_path):
     assert f"refused at byte {len(good)}: IMPLAUSIBLE (30): 99" in out
     assert "BAD_MSGPACK (2): c1" in out
     assert out.endswith("1 accepted, 2 refused\n")
+
+
+def test_the_example_of_packet_show_is_a_packet(run):
+    status, out, _ = run("packet", "show", vigie.PACKET)
+    assert status == 0
+    assert "1 accepted, 0 refused" in out
+
+
+def test_a_folder_used_again_holds_the_last_replay_alone(run, tmp_path):
+    days = "".join(f"2026-03-{day:02}T08:00:00Z,weight,{{w}},kg\n" for day in range(1, 8))
+    for patient, last in (("first", 85), ("second", 86)):
+        rows = [f"{patient},{line.format(w=80)}" for line in days.splitlines(keepends=True)]
+        rows.append(f"{patient},2026-03-08T08:00:00Z,weight,{last},kg\n")
+        (tmp_path / f"{patient}.csv").write_text("patient,time,signal,value,unit\n" + "".join(rows))
+        status, _, err = run(
+            "replay",
+            tmp_path / f"{patient}.csv",
+            "--protocol",
+            "insuffisance_cardiaque",
+            "--out",
+            tmp_path / "out",
+        )
+        assert status == 0, err
+    status, out, _ = run("queue", "--queue", tmp_path / "out" / "queue.sqlite", "--json")
+    assert status == 0
+    assert {row["patient"] for row in json.loads(out)} == {"second"}
+    assert not list((tmp_path / "out").glob("queue.sqlite.new*"))
+
+
+def test_the_first_hour_of_the_readme(run, monkeypatch, tmp_path):
+    """Every command of the README that is not a make target, in its order, in a folder that holds nothing else."""
+    (tmp_path / "rules").symlink_to(ROOT / "rules")
+    monkeypatch.chdir(tmp_path)
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    commands = [line.split() for line in lines if line.startswith("vigie ")]
+    assert len(commands) >= 5
+    for command in commands:
+        status, _, err = run(*command[1:])
+        assert status == 0, (command, err)
+    assert (tmp_path / "out" / "replay" / "summary.txt").exists()
 
 
 def test_a_protocol_is_explained(run):

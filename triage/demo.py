@@ -205,13 +205,16 @@ def run(
     speed : float
         Seconds of the patients' time in one of ours.
     folder : Path
-        Where log and queue are kept; None for a temporary one.
+        Where log and queue are kept, new or empty; None for a temporary one.
     progress : context manager of Progress
         Told of what comes before the live part.
     """
     with ExitStack() as stack:
         where = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vigie-demo-")))
         where.mkdir(parents=True, exist_ok=True)
+        if any(where.iterdir()):
+            msg = f"{where}: holds something; a demonstration takes a new or an empty folder"
+            raise FileExistsError(msg)
         with progress as told:
             told.step("cohort")
             cell = stack.enter_context(Cell(where, patients, days, seed))

@@ -157,7 +157,8 @@ def simulate(  # noqa: PLR0913 - an option is a parameter
     patients, days, seed : int
         The same numbers give the same bytes.
     out : Path
-        File to write. The truth goes to the same name with the suffix ``.truth.parquet``.
+        File to write; its folder is made if it is not there. The truth goes to the same name with the suffix
+        ``.truth.parquet``.
     format : str
         "parquet" or "csv": readings in long form (patient, time, signal, value, unit), in event time, as a
         hospital would export them.
@@ -186,6 +187,7 @@ def simulate(  # noqa: PLR0913 - an option is a parameter
     if format == "log" and out.exists():
         msg = f"{out}: is already there; a simulation is not added to a log"
         raise SimulationError(msg)
+    out.parent.mkdir(parents=True, exist_ok=True)
     cohort = Cohort(
         patients,
         days,
