@@ -1,7 +1,6 @@
 """Many records at once: a file each, the same bytes whatever the threads, and failures that stop nobody."""
 
 import json
-from bisect import bisect_left
 
 import numpy as np
 import pytest
@@ -80,39 +79,6 @@ def test_progress_is_said(records, tmp_path):
 
 
 # ---- Real ECG.
-
-BEATS = set("NLRBaAJSVrFejnE/fQ?")
-
-
-def f1(found, reference, window):
-    """A simple count, independent of bench/: each reference beat takes the first free beat within the window."""
-    used = set()
-    for beat in reference:
-        k = bisect_left(found, beat - window)
-        while k < len(found) and found[k] <= beat + window and k in used:
-            k += 1
-        if k < len(found) and found[k] <= beat + window:
-            used.add(k)
-    return 2 * len(used) / (len(reference) + len(found))
-
-
-@pytest.mark.ecg
-@pytest.mark.parametrize(("strip_s", "floor"), [(None, 0.998), (10.0, 0.995)])
-def test_real_records(ecg_folder, tmp_path, strip_s, floor):
-    import wfdb
-
-    names = ["101", "119"]
-    summary = analyse_files([ecg_folder / "mitdb" / name for name in names], tmp_path, strip_s=strip_s)
-    assert (summary.records, summary.failed) == (2, [])
-    for name in names:
-        found = json.loads((tmp_path / f"{name}.json").read_text())
-        assert (found["channel"], found["rate_hz"], found["samples"]) == ("MLII", 360.0, 650_000)
-        marks = wfdb.rdann(str(ecg_folder / "mitdb" / name), "atr")
-        true = [int(at) for at, symbol in zip(marks.sample, marks.symbol, strict=True) if symbol in BEATS]
-        assert f1(found["beats"], true, 54) >= floor
-        # Only the beats of the first three seconds wait for the levels to be learnt.
-        waits = np.array(found["beats_decided"]) - np.array(found["beats"])
-        assert waits[np.array(found["beats"]) > 10 * 360].max() <= (360 if strip_s is None else 3 * 360)
 
 
 @pytest.mark.ecg
