@@ -212,6 +212,56 @@ def replay(
         raise typer.Exit(FAILED)
 
 
+@app.command(epilog="Example: vigie analyse records/ --out results --report results/report.html")
+def analyse(
+    records: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RECORD...", help="WFDB, EDF, CSV, arrays of R peaks (.npz, .mat), or folders of these."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for one JSON a record, named after it.")],
+    channel: Annotated[
+        str, typer.Option(help="Name or number (from 0) of the signal; else II, else I, else the first ECG.")
+    ] = "",
+    strips: Annotated[
+        float | None,
+        typer.Option(min=1, metavar="SECONDS", help="Analyse each strip of so many seconds alone, cold."),
+    ] = None,
+    beats: Annotated[
+        str,
+        typer.Option(
+            metavar="ANNOTATOR",
+            help="Take beats from this WFDB annotation, or array of a .npz or .mat, instead of detecting.",
+        ),
+    ] = "",
+    first_sample: Annotated[
+        int | None,
+        typer.Option(min=0, max=1, help="Number of the first sample in .npz (else 0) or .mat (else 1)."),
+    ] = None,
+    rate: Annotated[float | None, typer.Option(help="Hz, where the file does not say it (CSV).")] = None,
+    gain: Annotated[
+        float | None, typer.Option(help="Counts per mV of a CSV; without it, its numbers are mV.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="A page to read, in French, with the strips.")
+    ] = None,
+) -> None:
+    """Find beats and rhythm in ECG records. Status 2 when a record cannot be analysed; the others are."""
+    import engine.ecg_batch
+    from ingest.formats.ecg_files import How
+
+    how = How(channel=channel, rate_hz=rate, gain=gain, beats=beats, first_sample=first_sample)
+    with _watched() as progress:
+        summary = engine.ecg_batch.analyse_files(
+            records, out, how, strip_s=strips, report=report, progress=progress
+        )
+    if summary.records:
+        typer.echo(str(summary))
+    if summary.failed:
+        raise typer.Exit(_say("\n".join(summary.failed), WRONG))
+
+
 @app.command(epilog="Example: vigie queue --queue replayed/queue.sqlite --at last")
 def queue(
     address: QueueAddress = "queue.sqlite",

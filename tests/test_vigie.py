@@ -50,6 +50,7 @@ def test_the_verbs_are_those_of_the_documentation():
         "demo",
         "simulate",
         "replay",
+        "analyse",
         "queue",
         "warmup",
         "protocol check",
@@ -100,6 +101,7 @@ for verb in {[(), *VERBS]!r}:
 def files(tmp_path):
     """Files that are wrong, each in its way."""
     (tmp_path / "bad.toml").write_text('id = "x"\nversion = 3\n')
+    (tmp_path / "one.csv").write_text("0.1\n0.2\n")
     (tmp_path / "text.log").write_text("this is no log\n" * 100)
     (tmp_path / "queue.sqlite").write_text("this is no database\n" * 100)
     return tmp_path
@@ -123,6 +125,9 @@ WRONG = [
         ["replay", "x.csv", "--protocol", "covidom", "--out", "{}"],
         "queue.sqlite: a queue that no replay has made; legal",
     ),
+    (["analyse", "{}/none", "--out", "{}/o"], "none: no such file or folder"),
+    (["analyse", "{}/text.log", "--out", "{}/o"], "text.log: of no known kind; legal are .hea (WFDB), .edf"),
+    (["analyse", "{}/one.csv", "--out", "{}/o", "--strips", "10", "--beats", "atr"], "one or the other"),
     (["queue", "--queue", "{}/none.sqlite"], "none.sqlite: there is no queue here"),
     (["queue", "--queue", "{}/queue.sqlite"], "queue.sqlite: not a queue: file is not a database"),
     (["queue", "--queue", "mysql://x/y"], "legal databases are sqlite and postgresql"),
@@ -313,6 +318,27 @@ def test_a_simulation_is_written_and_counted(run, tmp_path):
     assert "readings" in out
     assert "simulate: done" in err
     assert (tmp_path / "c.truth.parquet").exists()
+
+
+def test_records_are_analysed_and_what_fails_is_named(run, tmp_path):
+    import numpy as np
+
+    from ingest.simulator.ecg import Rhythm, synthesize
+
+    ecg = synthesize(Rhythm.PAUSES, 40.0, 2)
+    (tmp_path / "in").mkdir()
+    np.savetxt(tmp_path / "in" / "good.csv", ecg.samples, "%d")
+    (tmp_path / "in" / "bad.csv").write_text("mV\n1\nx\n")
+    options = ("--rate", ecg.rate_hz, "--gain", ecg.gain, "--report", tmp_path / "page.html")
+    status, out, err = run("analyse", tmp_path / "in", "--out", tmp_path / "out", *options)
+    assert status == 2
+    assert out.startswith(f"{tmp_path / 'out'}: 1 record, ")
+    assert "analyse: done, 2 of 2 records" in err
+    assert err.splitlines()[-1] == f"vigie: {tmp_path}/in/bad.csv: line 3: 'x'; legal are numbers, or nothing"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.json"]
+    found = json.loads((tmp_path / "out" / "good.json").read_text())
+    assert "PAUSE" in [label for _, _, label, _ in found["rhythm"]]
+    assert "bad.csv" in (tmp_path / "page.html").read_text()
 
 
 def test_a_body_is_shown_with_what_is_refused(run, tmp_path):

@@ -15,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 
 from ingest.columns import Batch, Quarantine
+from ingest.formats.channels import NoSignalError
 from ingest.formats.errors import FormatError
 from ingest.formats.longform import Table
 from ingest.formats.mapping import Mapping
@@ -24,7 +25,7 @@ from ingest.formats.paths import Found, find_paths
 from ingest.formats.spill import RUN_ROWS, Spill
 from ingest.formats.tables import PARQUET_ENDS, parquet_rows
 from ingest.formats.vocabulary import Item, Vocabulary
-from ingest.formats.wfdb_record import NoSignalError, Record
+from ingest.formats.wfdb_record import Record
 from ingest.reasons import Reason
 from kernels.reading import YEAR_2000_MS
 

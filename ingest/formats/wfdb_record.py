@@ -5,7 +5,7 @@ What a header leaves open is decided here, the same way each time:
 - a record without a date begins on 2000-01-03 at 00:00 UTC (a Monday; at its own time of day if it has one), unless the
   mapping gives another start. All such records run side by side: no alert of one depends on which others are there.
 - a date without an offset, as all dates of WFDB, is of the zone given, else UTC.
-- the lead is II (or MLII) where there is one, else I, else the first signal that looks like an ECG.
+- the lead is II (or MLII) where there is one, else I, else the first signal that looks like an ECG (`channels`).
 - the lowest number of a storage format marks a sample as invalid: it is a gap, chunks stop before it and go on after.
 """
 
@@ -21,6 +21,7 @@ import polars as pl
 import pyarrow as pa
 import wfdb
 
+from ingest.formats.channels import PER_MILLIVOLT, NoSignalError, choose, lead_code, unit_of
 from ingest.formats.errors import FormatError
 from ingest.formats.mapping import Mapping
 from ingest.formats.rows import Rows
@@ -28,7 +29,7 @@ from ingest.formats.spill import Spill
 from ingest.reasons import Reason
 from ingest.signals import by_name
 
-__all__ = ["CHUNK_S", "UNDATED_START", "NoSignalError", "Record"]
+__all__ = ["CHUNK_S", "UNDATED_START", "Record"]
 
 CHUNK_S = 10
 """Seconds of a chunk, as long as nothing is missing."""
@@ -41,31 +42,7 @@ _INVALID = {
     "16": -(1 << 15), "61": -(1 << 15), "160": -(1 << 15), "516": -(1 << 15),
     "24": -(1 << 23), "524": -(1 << 23), "32": -(1 << 31),
 }  # fmt: skip
-_LEAD_II = {"II", "MLII", "ECG LEAD II", "ECG II", "LEAD II"}
-_LEAD_I = {"I", "MLI", "ECG LEAD I", "ECG I", "LEAD I"}
-_ECG = {"III", "AVR", "AVL", "AVF", "V", "MCL1", "MLIII", "CM5", "CM2", "CC5", "ML5", "D3", "D4"}
-_NOT_ECG = (
-    "PLETH",
-    "PPG",
-    "ABP",
-    "ART",
-    "BP",
-    "CVP",
-    "PAP",
-    "ICP",
-    "RESP",
-    "SPO2",
-    "CO2",
-    "EEG",
-    "EMG",
-    "EOG",
-)
-_PER_MILLIVOLT = {"mv": 1.0, "uv": 1000.0, "µv": 1000.0, "μv": 1000.0, "v": 0.001, "nv": 1e6}
 _MIN_RATE, _MAX_RATE = 100.0, 1000.0  # as in packets
-
-
-class NoSignalError(FormatError):
-    """A header without an ECG: annotations only, or other signals. In a folder it is passed over, and said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +66,10 @@ class Record:
     ----------
     path, src, patient : Path, int, str
         The header, the number of the file, and whose it is: the record's name.
-    rate, gain, code : float, float, int
-        Hz; units of our samples per millivolt; code of the lead.
+    channel : str
+        Name or number of the signal asked for; empty: the usual choice.
+    rate, gain, code, lead : float, float, int, str
+        Hz; units of our samples per millivolt; code of the lead, and what the file calls it.
     gap_samples : int
         Invalid or missing samples, counted when the record is indexed.
     """
@@ -100,6 +79,8 @@ class Record:
     patient: str
     mapping: Mapping
     piece_samples: int = _PIECE_SAMPLES
+    channel: str = ""
+    lead: str = ""
     rate: float = 0.0
     gain: float = 0.0
     code: int = 0
@@ -144,15 +125,16 @@ class Record:
     def _segment(self, name: str, header: wfdb.Record, frames: int) -> _Segment | None:
         if not header.n_sig or not header.sig_name:
             return None
-        channel, code = _lead(header)
+        names = [str(each or "") for each in header.sig_name]
+        channel = choose(self.path, names, header.units, self.channel)
         if channel < 0 or not (self.path.parent / header.file_name[channel]).is_file():
             return None
         per_frame = (header.samps_per_frame or [1] * header.n_sig)[channel]
-        unit = str(header.units[channel] or "mV").strip().lower()
-        gain = header.adc_gain[channel] * _PER_MILLIVOLT[unit]
+        gain = header.adc_gain[channel] * PER_MILLIVOLT[unit_of(header.units[channel])]
+        code = by_name(lead_code(names[channel])).code
         rate = float(header.fs) * per_frame
         if not self.code:
-            self.code, self.rate = code, rate
+            self.code, self.rate, self.lead = code, rate, names[channel].strip()
         if code != self.code or rate != self.rate:
             msg = f"{self.path}: its segments differ in lead or rate, which is not supported"
             raise FormatError(msg)
@@ -242,6 +224,21 @@ class Record:
         self.gap_samples = self.length - covered
         self.fit(peak)
 
+    def whole(self) -> npt.NDArray[np.int16]:
+        """Give all samples as `samples` does; -32768 where there is none. Settles the gain.
+
+        Returns
+        -------
+        int16[length]
+        """
+        level = np.zeros(self.length, np.int64)
+        valid = np.zeros(self.length, np.bool_)
+        for segment in self._segments:
+            part = slice(segment.start, segment.start + segment.length)
+            level[part], valid[part] = self._digital(segment, 0, segment.length)
+        self.fit(int(np.abs(level[valid]).max(initial=0)))
+        return np.where(valid, level >> self._shift, -32768).astype(np.int16)
+
     def fit(self, peak: int) -> None:
         """Settle the gain such that samples up to `peak` fit 16 bits: the lowest bits go if they must."""
         self._shift = max(0, int(peak).bit_length() - 15)
@@ -314,21 +311,3 @@ def _read_header(name: str, path: Path) -> wfdb.Record:
     except Exception as error:  # what wfdb raises on damaged headers is not said anywhere
         msg = f"{path}: not a WFDB header: {type(error).__name__}: {error}"
         raise FormatError(msg) from error
-
-
-def _lead(header: wfdb.Record) -> tuple[int, int]:
-    """Choose the channel: (channel or -1, code of the lead)."""
-    names = [str(name or "").strip().upper() for name in header.sig_name]
-    volts = [str(unit or "mV").strip().lower() in _PER_MILLIVOLT for unit in header.units]
-    for wanted, code in ((_LEAD_II, "ecg_lead_ii"), (_LEAD_I, "ecg_lead_i")):
-        for channel, name in enumerate(names):
-            if name in wanted and volts[channel]:
-                return channel, by_name(code).code
-    usable = [k for k, name in enumerate(names) if volts[k] and not any(word in name for word in _NOT_ECG)]
-    named = [
-        k
-        for k in usable
-        if names[k] in _ECG or "ECG" in names[k] or names[k].strip("0123456789") in ("V", "EKG")
-    ]
-    channel = (named or usable or [-1])[0]
-    return channel, by_name("ecg_single").code

@@ -1,0 +1,203 @@
+"""A whole ECG record through the kernels of the live line: beats, their classes, rhythm and quality, in columns."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.ecg_design import design
+from ingest.formats.lead import Lead
+from ingest.formats.marked_beats import Marked
+from kernels import SOURCE_HASH, ecg_lead, episodes, qrs
+
+__all__ = ["LABELS", "UNUSABLE", "Analysis", "Spans", "analyse", "as_json", "follow"]
+
+I64 = npt.NDArray[np.int64]
+I16 = npt.NDArray[np.int16]
+
+LABELS = {
+    episodes.PAUSE: "PAUSE",
+    episodes.ASYS: "ASYS",
+    episodes.BRADY: "BRADY",
+    episodes.TACHY: "TACHY",
+}
+"""What each kind of episode is called in results."""
+
+UNUSABLE = "unusable"
+"""Quality of what cannot be judged: unusable is neither normal nor an alarm."""
+
+_CHUNK_S = 10.0
+_RAIL = 32767
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """Spans of a record: `start` to `end`, in samples, each with its label, sorted; `decided` is when it was known."""
+
+    start: I64
+    end: I64
+    label: list[str]
+    decided: I64
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """What was found in a record. Positions are samples from its first, at `rate_hz`.
+
+    Attributes
+    ----------
+    length : int
+        Samples of the record.
+    beats, decided : int64[n]
+        R peaks, ascending, and the moment at which each was known.
+    classes : list of str, optional
+        N, S, V, F or Q for each beat; None: nobody told them apart, which is not N.
+    rhythm : Spans
+        Episodes.
+    quality : Spans, optional
+        What has been judged; None when there was no signal to judge.
+    """
+
+    rate_hz: float
+    length: int
+    beats: I64
+    decided: I64
+    classes: list[str] | None
+    rhythm: Spans
+    quality: Spans | None
+
+
+def analyse(lead: Lead, strip_s: float | None = None) -> Analysis:
+    """Analyse a lead as it would have come, in chunks.
+
+    Parameters
+    ----------
+    lead : Lead
+    strip_s : float, optional
+        Analyse each strip of so many seconds alone and cold, then put the results together; the last strip may be
+        shorter.
+
+    Raises
+    ------
+    ValueError
+        The rate is not from 100 to 1000 Hz.
+    """
+    n = len(lead.samples)
+    size = n if strip_s is None else max(1, round(strip_s * lead.rate_hz))
+    work = _Work(lead)
+    parts = [work.run(lead.samples[at : at + size], at) for at in range(0, n, size)]
+    beats, decided, rows = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return Analysis(lead.rate_hz, n, beats, decided, None, _joined(rows), _lost(lead.samples, lead.rate_hz))
+
+
+def follow(marked: Marked) -> Analysis:
+    """Give rhythm from beats that somebody marked, as if each had been known at its R peak."""
+    n = len(marked.beats) + len(marked.unmarked)
+    rows = np.empty((ecg_lead.max_episodes(marked.length, n, marked.rate_hz), 4), np.int64)
+    spans = np.array(marked.unmarked, np.int64).reshape(-1, 2)
+    low, high = np.ascontiguousarray(spans[:, 0]), np.ascontiguousarray(spans[:, 1])
+    count = ecg_lead.follow(
+        np.zeros(ecg_lead.ROW), marked.beats, low, high, marked.length, marked.rate_hz, rows
+    )
+    return Analysis(
+        marked.rate_hz, marked.length, marked.beats, marked.beats, marked.classes, _joined(rows[:count]), None
+    )
+
+
+class _Work:
+    """Buffers for the leads of one record, each of which begins from a state of zeros."""
+
+    def __init__(self, lead: Lead) -> None:
+        self._gain = lead.gain
+        self._coeffs = design(lead.rate_hz)
+        self._chunk = round(_CHUNK_S * lead.rate_hz)
+        self._padding = round(ecg_lead.FLUSH_S * lead.rate_hz)
+        most = max(self._chunk, self._padding)
+        room = ecg_lead.max_beats(most, lead.rate_hz)
+        self._beat, self._decided = np.empty(room, np.int64), np.empty(room, np.int64)
+        self._rows = np.empty((ecg_lead.max_episodes(most, room, lead.rate_hz), 4), np.int64)
+        self._counts = np.zeros(2, np.int64)
+
+    def run(self, samples: I16, start: int) -> tuple[I64, I64, I64]:
+        """Give beats, decisions and rows of episodes of one lead from its first sample, which is at `start`."""
+        row = np.zeros(ecg_lead.ROW)
+        out = [
+            self._take(ecg_lead.feed, row, samples[at : at + self._chunk])
+            for at in range(0, len(samples), self._chunk)
+        ]
+        out.append(self._take(ecg_lead.flush, row, np.full(self._padding, samples[-1], np.int16)))
+        beats, decided, rows = (np.concatenate(each) for each in zip(*out, strict=True))
+        rows[:, 1:] += np.where(rows[:, 1:] >= 0, start, 0)
+        return beats + start, decided + start, rows
+
+    def _take(
+        self, kernel: Callable[..., int], row: npt.NDArray[np.float64], samples: I16
+    ) -> tuple[I64, I64, I64]:
+        code = kernel(
+            row, samples, self._gain, self._coeffs, self._beat, self._decided, self._rows, self._counts
+        )
+        if code != 0:  # the buffers are as long as the kernel says, the gain was checked
+            msg = f"the ECG kernels refuse what they were given: {code}"
+            raise RuntimeError(msg)
+        beats, rows = self._counts
+        return self._beat[:beats].copy(), self._decided[:beats].copy(), self._rows[:rows].copy()
+
+
+def _joined(rows: I64) -> Spans:
+    """Make spans of the rows that end an episode; those of a kind that touch are one, as at the cut of two strips."""
+    ended = rows[rows[:, 2] >= 0]
+    ended = ended[np.lexsort((ended[:, 2], ended[:, 1], ended[:, 0]))]
+    if len(ended):
+        goes_on = np.r_[False, (np.diff(ended[:, 0]) == 0) & (ended[1:, 1] == ended[:-1, 2])]
+        first = np.flatnonzero(~goes_on)
+        last = np.r_[first[1:], len(ended)] - 1
+        ended = np.column_stack((ended[first, 0], ended[first, 1], ended[last, 2], ended[first, 3]))
+        ended = ended[np.lexsort((ended[:, 0], ended[:, 2], ended[:, 1]))]
+    return Spans(ended[:, 1], ended[:, 2], [LABELS[kind] for kind in ended[:, 0].tolist()], ended[:, 3])
+
+
+def _lost(samples: I16, rate_hz: float) -> Spans:
+    """Find where the device sent no signal: at the rails of 16 bits for as long as the detector asks."""
+    bad = np.abs(samples.astype(np.int32)) >= _RAIL
+    edges = np.flatnonzero(np.diff(np.r_[False, bad, False]))
+    start, end = edges[::2], edges[1::2]
+    least = int(qrs.BAD_S * rate_hz)
+    long = end - start >= least
+    start, end = start[long], end[long]
+    return Spans(start, end, [UNUSABLE] * len(start), np.minimum(start + least, len(samples)))
+
+
+def as_json(analysis: Analysis, record: str, channel: str) -> str:
+    """Write an analysis as one line of JSON: the same bytes for the same input and kernels.
+
+    Keys: ``beats``, ``beats_decided``, ``classes`` (only where they are known), ``rhythm`` (start, end, label,
+    moment of decision), ``quality`` (start, end, level); and ``record``, ``channel``, ``rate_hz``, ``samples``,
+    ``kernels``.
+    """
+    rhythm, quality = analysis.rhythm, analysis.quality
+    out: dict[str, Any] = {
+        "record": record,
+        "channel": channel,
+        "rate_hz": analysis.rate_hz,
+        "samples": analysis.length,
+        "kernels": SOURCE_HASH,
+        "beats": analysis.beats.tolist(),
+        "beats_decided": analysis.decided.tolist(),
+    }
+    if analysis.classes is not None:
+        out["classes"] = analysis.classes
+    out["rhythm"] = [
+        list(each)
+        for each in zip(
+            rhythm.start.tolist(), rhythm.end.tolist(), rhythm.label, rhythm.decided.tolist(), strict=True
+        )
+    ]
+    if quality is not None:
+        out["quality"] = [
+            list(each)
+            for each in zip(quality.start.tolist(), quality.end.tolist(), quality.label, strict=True)
+        ]
+    return json.dumps(out, separators=(",", ":")) + "\n"

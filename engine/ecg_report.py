@@ -1,0 +1,244 @@
+"""The page that a clinician reads of ECG records: what was found, where, and the strips; one file, no network."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import jinja2
+import numpy as np
+
+from engine.ecg_analysis import UNUSABLE, Analysis
+from engine.ecg_strips import GRID, rates, strip, trend
+from ingest.formats.lead import Lead
+from kernels import SOURCE_HASH
+
+__all__ = ["CLASSES", "RHYTHMS", "Section", "page", "section"]
+
+RHYTHMS = {
+    "VF": "Fibrillation ventriculaire",
+    "VFL": "Flutter ventriculaire",
+    "ASYS": "Asystolie",
+    "VT": "Tachycardie ventriculaire",
+    "PAUSE": "Pause",
+    "AFIB": "Fibrillation atriale",
+    "AFL": "Flutter atrial",
+    "BRADY": "Bradycardie",
+    "TACHY": "Tachycardie",
+}
+"""What a label of rhythm is called, gravest first."""
+
+CLASSES = {
+    "N": "normaux",
+    "S": "supraventriculaires",
+    "V": "ventriculaires",
+    "F": "de fusion",
+    "Q": "inclassables ou stimulés",
+}
+
+_LEVELS = {UNUSABLE: "inutilisable (pas de signal)"}
+
+_STRIPS = 12
+_ROWS = 200
+_ROW_S = 10.0
+_BEFORE_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A line of the table of episodes."""
+
+    name: str
+    onset: str
+    end: str
+    duration: str
+    decided: str
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """Strips of one moment."""
+
+    caption: str
+    rows: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One record, as the page shows it."""
+
+    name: str
+    channel: str
+    facts: list[tuple[str, str]]
+    episodes: list[Found]
+    left_out: int
+    trend: str
+    strips: list[Traced]
+
+
+def section(name: str, lead: Lead | None, analysis: Analysis) -> Section:
+    """Draw a record; without a lead, or with one of another rate than its beats, without strips."""
+    rhythm = analysis.rhythm
+    shown = _shown(analysis)
+    drawn: list[Traced] = []
+    if lead is not None and lead.rate_hz == analysis.rate_hz:
+        drawn = _strips(lead, analysis, shown)
+    rate = analysis.rate_hz
+    found = [
+        Found(
+            RHYTHMS.get(rhythm.label[k], rhythm.label[k]),
+            _clock(rhythm.start[k] / rate),
+            _clock(rhythm.end[k] / rate),
+            _seconds((rhythm.end[k] - rhythm.start[k]) / rate),
+            f"{_clock(rhythm.decided[k] / rate)} (+ {_seconds((rhythm.decided[k] - rhythm.start[k]) / rate)})",
+        )
+        for k in shown[:_ROWS]
+    ]
+    return Section(
+        name,
+        lead.channel if lead else "",
+        _facts(analysis, shown),
+        found,
+        max(0, len(shown) - _ROWS),
+        trend(analysis),
+        drawn,
+    )
+
+
+def page(sections: list[Section], failed: list[str]) -> str:
+    """Give the page; `failed` names records that could not be analysed."""
+    return _template().render(sections=sections, failed=failed, grid=GRID, kernels=SOURCE_HASH)
+
+
+@lru_cache(maxsize=1)
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("ecg_report.html")
+
+
+def _shown(analysis: Analysis) -> list[int]:
+    """Episodes to show: a pause that is an asystole is said once."""
+    rhythm = analysis.rhythm
+    asystoles = {
+        (start, end)
+        for start, end, label in zip(rhythm.start.tolist(), rhythm.end.tolist(), rhythm.label, strict=True)
+        if label == "ASYS"
+    }
+    return [
+        k
+        for k, label in enumerate(rhythm.label)
+        if label != "PAUSE" or (int(rhythm.start[k]), int(rhythm.end[k])) not in asystoles
+    ]
+
+
+def _facts(analysis: Analysis, shown: list[int]) -> list[tuple[str, str]]:
+    rate, rhythm = analysis.rate_hz, analysis.rhythm
+    _, by_bin = rates(analysis)
+    out = [
+        ("Durée", _clock(analysis.length / rate)),
+        ("Battements", _number(len(analysis.beats))),
+    ]
+    if np.isfinite(by_bin).any():
+        low, mean, high = np.nanmin(by_bin), np.nanmean(by_bin), np.nanmax(by_bin)
+        out.append(
+            (
+                "Fréquence cardiaque",
+                f"{mean:.0f}/min en moyenne, de {low:.0f} à {high:.0f}",
+            )
+        )
+    if analysis.classes is None:
+        out.append(("Classes des battements", "non déterminées"))
+    else:
+        counts = [(analysis.classes.count(each), words) for each, words in CLASSES.items()]
+        said = ", ".join(f"{_number(count)} {words}" for count, words in counts if count)
+        out.append(("Classes des battements", said or "aucun battement"))
+    labels = {rhythm.label[k] for k in shown}
+    for label in [*(each for each in RHYTHMS if each in labels), *sorted(labels - set(RHYTHMS))]:
+        mine = [k for k in shown if rhythm.label[k] == label]
+        total = float(sum(rhythm.end[k] - rhythm.start[k] for k in mine)) / rate
+        out.append((RHYTHMS.get(label, label), f"{_count(len(mine), 'épisode')}, {_seconds(total)} au total"))
+    if analysis.quality is None:
+        out.append(("Qualité du signal", "pas de signal : battements donnés"))
+        return out
+    quality = analysis.quality
+    for level in dict.fromkeys(quality.label):
+        total = sum(
+            int(end - start)
+            for start, end, each in zip(quality.start, quality.end, quality.label, strict=True)
+            if each == level
+        )
+        share = 100.0 * total / max(analysis.length, 1)
+        out.append((f"Signal {_LEVELS.get(level, level)}", f"{_seconds(total / rate)} ({_decimal(share)} %)"))
+    if not quality.label:
+        out.append(("Signal", "jamais interrompu ; sa qualité n’est pas encore jugée autrement"))
+    return out
+
+
+def _strips(lead: Lead, analysis: Analysis, shown: list[int]) -> list[Traced]:
+    """Strips of the beginning, and of the gravest and longest episodes, in the order of time."""
+    rhythm, rate = analysis.rhythm, analysis.rate_hz
+    grave = list(RHYTHMS)
+
+    def key(k: int) -> tuple[int, int, int]:
+        label = rhythm.label[k]
+        rank = grave.index(label) if label in grave else len(grave)
+        return rank, -int(rhythm.end[k] - rhythm.start[k]), k
+
+    chosen = sorted(sorted(shown, key=key)[:_STRIPS])
+    size = round(_ROW_S * rate)
+    out = [Traced("Début de l’enregistrement", [strip(lead, analysis, 0, size, RHYTHMS)])]
+    for k in chosen:
+        start = max(0, int(rhythm.start[k]) - round(_BEFORE_S * rate))
+        # A second row where the end would else not be seen and is near.
+        rows = 2 if size < rhythm.end[k] - start <= 2 * size else 1
+        caption = (
+            f"{RHYTHMS.get(rhythm.label[k], rhythm.label[k])} à {_clock(rhythm.start[k] / rate)}, "
+            f"{_seconds((rhythm.end[k] - rhythm.start[k]) / rate)} ; tracé à partir de {_clock(start / rate)}"
+        )
+        out.append(
+            Traced(
+                caption,
+                [
+                    strip(lead, analysis, start + i * size, start + (i + 1) * size, RHYTHMS)
+                    for i in range(rows)
+                ],
+            )
+        )
+    return out
+
+
+# French figures ----------------------------------------------------------------------------------------------
+
+
+def _decimal(value: float) -> str:
+    return f"{value:.1f}".replace(".", ",")
+
+
+def _number(value: int) -> str:
+    return f"{value:,}".replace(",", "\u202f")
+
+
+def _count(number: int, word: str) -> str:
+    return f"{_number(number)} {word}{'s' if number > 1 else ''}"
+
+
+def _seconds(value: float) -> str:
+    """Say a duration: 4,2 s; 3 min 05 s; 2 h 10 min."""
+    if value < 60.0:
+        return f"{_decimal(value)} s"
+    whole = round(value)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _clock(value: float) -> str:
+    """Say a moment of the record: 0:04:31,2."""
+    tenths = round(float(value) * 10.0)
+    seconds = tenths // 10
+    return f"{seconds // 3600}:{seconds % 3600 // 60:02d}:{seconds % 60:02d},{tenths % 10}"

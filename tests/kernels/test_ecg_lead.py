@@ -1,0 +1,104 @@
+"""One lead through detector and listeners: cuts change nothing, and the end of a strip loses no beat."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.ecg_design import design
+from ingest.simulator.ecg import Rhythm, synthesize
+from kernels import ecg_lead, qrs
+
+KINDS = list(Rhythm)
+
+
+def run(samples, rate, gain, cuts=(), *, flush=True):
+    """Give beats, decisions, rows of episodes and the state."""
+    edges = [0, *sorted(cuts), len(samples)]
+    pad = np.full(round(ecg_lead.FLUSH_S * rate), samples[-1] if len(samples) else 0, np.int16)
+    most = max(len(samples), len(pad))
+    room = ecg_lead.max_beats(most, rate)
+    beat, decided = np.zeros(room, np.int64), np.zeros(room, np.int64)
+    rows, counts = np.zeros((ecg_lead.max_episodes(most, room, rate), 4), np.int64), np.zeros(2, np.int64)
+    row = np.zeros(ecg_lead.ROW)
+    out = [], [], []
+    parts = [(ecg_lead.feed, samples[low:high]) for low, high in pairwise(edges)]
+    if flush:
+        parts.append((ecg_lead.flush, pad))
+    for kernel, part in parts:
+        assert kernel(row, part, gain, design(rate), beat, decided, rows, counts) == 0
+        out[0].extend(beat[: counts[0]].tolist())
+        out[1].extend(decided[: counts[0]].tolist())
+        out[2].extend(map(tuple, rows[: counts[1]].tolist()))
+    return *out, row
+
+
+@settings(max_examples=60)
+@given(
+    st.integers(0, 60),
+    st.lists(st.integers(0, 7500), max_size=40),
+    st.sampled_from([100.0, 125.0, 250.0, 257.5]),
+)
+def test_cuts_change_nothing(seed, cuts, rate):
+    ecg = synthesize(KINDS[seed % len(KINDS)], 30.0, seed, rate_hz=rate)
+    samples = ecg.samples.copy()
+    if seed % 2:
+        samples[2500 : 2500 + 30 * seed] = -32768
+    whole = run(samples, rate, ecg.gain)
+    parts = run(samples, rate, ecg.gain, [cut for cut in cuts if cut < len(samples)])
+    assert parts[:3] == whole[:3]
+    assert parts[3].tobytes() == whole[3].tobytes()
+
+
+def test_beats_are_those_of_the_detector():
+    ecg = synthesize(Rhythm.ECTOPY, 60.0, 3)
+    beats, decided, _, _ = run(ecg.samples, ecg.rate_hz, ecg.gain, flush=False)
+    room = qrs.max_beats(len(ecg.samples), ecg.rate_hz)
+    at, when = np.zeros(room, np.int64), np.zeros(room, np.int64)
+    count = qrs.feed(np.zeros(qrs.STATE), ecg.samples, ecg.gain, design(ecg.rate_hz), at, when)
+    assert (beats, decided) == (at[:count].tolist(), when[:count].tolist())
+
+
+@pytest.mark.parametrize("seconds", [2.0, 2.9, 5.0, 10.0])
+def test_a_strip_keeps_its_last_beats(seconds):
+    """The end decides what was pending, however short the strip, and adds nothing of its own."""
+    ecg = synthesize(Rhythm.SINUS, 60.0, 5)
+    size = round(seconds * ecg.rate_hz)
+    margin = round(0.15 * ecg.rate_hz)  # a complex that the cut goes through may be seen or not
+    for start in range(0, len(ecg.samples) - size, size // 2):
+        beats, decided, _, _ = run(ecg.samples[start : start + size].copy(), ecg.rate_hz, ecg.gain)
+        true = ecg.beats[(ecg.beats >= start) & (ecg.beats < start + size)] - start
+        sure = true[(true > 2 * margin) & (true < size - margin)]
+        near = [min(abs(beat - each) for each in beats) for beat in sure.tolist()]
+        assert max(near, default=0) <= 3
+        extra = [beat for beat in beats if np.abs(true - beat).min(initial=size) > 3]
+        assert all(beat < 2 * margin or beat >= size - margin for beat in extra)
+        assert all(beat < size and when <= size for beat, when in zip(beats, decided, strict=True))
+
+
+def test_a_pause_is_said_while_it_lasts():
+    alive = synthesize(Rhythm.SINUS, 20.0, 1).samples
+    flat = synthesize(Rhythm.ASYSTOLE, 20.0, 1, noise_mv=0.01)
+    beats, _, rows, _ = run(np.concatenate([alive, flat.samples]), flat.rate_hz, flat.gain)
+    begun = {kind: (start, decided) for kind, start, end, decided in rows if end < 0}
+    assert {start for start, _ in begun.values()} == {beats[-1]}
+    waited = [(decided - start) / flat.rate_hz for start, decided in begun.values()]
+    assert 3.0 <= waited[0] <= 4.6
+    assert 4.0 <= waited[1] <= 5.6
+    assert {end for _, _, end, _ in rows if end >= 0} == {len(alive) + len(flat.samples)}
+
+
+def test_refusals_take_nothing():
+    row, counts = np.zeros(ecg_lead.ROW), np.zeros(2, np.int64)
+    samples = np.zeros(250, np.int16)
+    for gain, room, rows, answer in (
+        (0.0, 100, 1000, qrs.BAD_GAIN),
+        (float("nan"), 100, 1000, qrs.BAD_GAIN),
+        (500.0, 3, 1000, qrs.NO_ROOM),
+        (500.0, 100, 3, qrs.NO_ROOM),
+    ):
+        out, episodes = np.zeros(room, np.int64), np.zeros((rows, 4), np.int64)
+        assert ecg_lead.feed(row, samples, gain, design(250.0), out, out.copy(), episodes, counts) == answer
+        assert not row.any()
