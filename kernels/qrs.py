@@ -26,23 +26,24 @@ the same value. A loss at the rails is also a *break*: no RR interval is measure
 """
 
 import numpy as np
-import numpy.typing as npt
 
 from kernels._jit import jit
-from kernels._types import F64, I64, Flag
+from kernels._types import F64, I16, I64, Flag
 
 __all__ = [
     "BAD_GAIN",
     "COEFFS",
     "NO_ROOM",
+    "RING",
     "STATE",
+    "S_J",
+    "S_RING",
     "feed",
     "max_beats",
     "restart",
     "settled",
 ]
 
-I16 = npt.NDArray[np.int16]
 
 # ---- What `feed` returns instead of a count.
 NO_ROOM = -2
@@ -118,12 +119,21 @@ S_CAND_S = S_CAND_H + _CANDIDATES
 S_CAND_X = S_CAND_S + _CANDIDATES  # R peak in samples
 _M_RING = 32
 S_M_RING = S_CAND_X + _CANDIDATES
-_X_RING = 128  # 0.5 s at 240 Hz: confirmation, delay and width of a complex
-S_X_RING = S_M_RING + _M_RING
-STATE = S_X_RING + _X_RING
+S_OFFSET = S_M_RING + _M_RING  # microvolts that the ring leaves out
+S_RING = S_OFFSET + 1
+RING = 1024
+"""Averaged samples kept, int16 microvolts, in ``row[S_RING : S_RING + RING // 4].view(np.int16)``: 4.3 s at 240 Hz.
+
+Averaged sample ``j`` is at index ``j & (RING - 1)``, its middle is at position ``j * group + (group - 1) / 2`` of the
+segment, and ``row[S_J]`` is the next ``j``. Saturating. Only differences have a meaning: a constant is left out, and
+may change for all of the ring at once. After a loss of signal what was before reads zero.
+"""
+STATE = S_RING + RING // 4
 """Length of the state of one stream, float64."""
 
 _NEVER = 1e15
+_CENTRE_UV = 8192  # the ring is centred again when the signal has gone farther from its middle
+_CENTRE_STEPS = 128  # looked at every so many averaged samples, so that no signal makes it costly
 
 
 @jit
@@ -269,17 +279,18 @@ def _look_back(state: F64, coeffs: F64) -> int:
 @jit
 def _measure(state: F64, coeffs: F64) -> bool:
     """Measure the complex just confirmed; add it to the candidates unless it is too small."""
+    ring = state[S_RING : S_RING + RING // 4].view(np.int16)
     work = coeffs[C_WORK]
     group = coeffs[C_GROUP]
     j = int(state[S_J])
     half = int(_HALF_S * work)
     centre = int(state[S_PEAK_J]) - int(coeffs[C_DELAY])
-    first = max(centre - half, j - _X_RING + 1, 0)
+    first = max(centre - half, j - RING + 1, 0)
     last = min(centre + half, j)
     if last - first < 2:
         return False
-    left = state[S_X_RING + (first & (_X_RING - 1))]
-    right = state[S_X_RING + (last & (_X_RING - 1))]
+    left = float(ring[first & (RING - 1)])
+    right = float(ring[last & (RING - 1)])
     tilt = (right - left) / (last - first)
     # The R peak is the farthest from the line through the ends: baseline wander is such a line.
     farthest = -1.0
@@ -287,7 +298,7 @@ def _measure(state: F64, coeffs: F64) -> bool:
     slope = 0.0
     low = high = before = left
     for i in range(first, last + 1):
-        x = state[S_X_RING + (i & (_X_RING - 1))]
+        x = float(ring[i & (RING - 1)])
         away = abs(x - left - tilt * (i - first))
         if away > farthest:
             farthest = away
@@ -301,9 +312,9 @@ def _measure(state: F64, coeffs: F64) -> bool:
     shift = 0.0
     if first < at < last:
         # Vertex of the parabola through the peak and its neighbours.
-        a = state[S_X_RING + ((at - 1) & (_X_RING - 1))]
-        b = state[S_X_RING + (at & (_X_RING - 1))]
-        c = state[S_X_RING + ((at + 1) & (_X_RING - 1))]
+        a = float(ring[(at - 1) & (RING - 1)])
+        b = float(ring[at & (RING - 1)])
+        c = float(ring[(at + 1) & (RING - 1)])
         bend = a - 2.0 * b + c
         if bend != 0.0:
             shift = min(max(0.5 * (a - c) / bend, -0.5), 0.5)
@@ -366,8 +377,16 @@ def _learning_step(state: F64, coeffs: F64, confirmed: Flag, feature: float) -> 
 @jit
 def _silence(state: F64) -> None:
     """Clear the rings of signal and feature; levels, beats and candidates stay."""
-    for i in range(_M_RING + _X_RING):
-        state[S_M_RING + i] = 0.0
+    for i in range(S_M_RING, STATE):
+        state[i] = 0.0
+
+
+@jit
+def _centre(state: F64, ring: I16, by: int) -> None:
+    """Take `by` microvolts from all of the ring: electrode offsets drift by more than 16 bits hold."""
+    for i in range(RING):
+        ring[i] = min(max(int(ring[i]) - by, -_RAIL), _RAIL)
+    state[S_OFFSET] += by
 
 
 @jit
@@ -506,6 +525,8 @@ def feed(state: F64, samples: I16, gain: float, coeffs: F64, out_sample: I64, ou
     j = int(state[S_J])
     total = state[S_SUM]
     slot = int(state[S_AT])
+    offset = state[S_OFFSET]
+    ring = state[S_RING : S_RING + RING // 4].view(np.int16)
     previous = state[S_PREV]
     peak = state[S_PEAK]
     peak_j = int(state[S_PEAK_J])
@@ -524,6 +545,7 @@ def feed(state: F64, samples: I16, gain: float, coeffs: F64, out_sample: I64, ou
             lost = bad >= bad_n
             if lost or (same >= flat_n and raw != held):
                 _silence(state)
+                offset = 0.0
                 z00 = z01 = z10 = z11 = total = previous = 0.0
                 falling = True
                 base = raw
@@ -543,7 +565,13 @@ def feed(state: F64, samples: I16, gain: float, coeffs: F64, out_sample: I64, ou
         x = acc * scale
         acc = 0
         phase = 0
-        state[S_X_RING + (j & (_X_RING - 1))] = x
+        micro = x - offset
+        # Rounded away from zero: the same for both polarities.
+        whole_uv = int(min(max(micro, -32767.0), 32767.0) + (0.5 if micro >= 0.0 else -0.5))
+        ring[j & (RING - 1)] = whole_uv
+        if j & (_CENTRE_STEPS - 1) == 0 and abs(whole_uv) > _CENTRE_UV:
+            _centre(state, ring, whole_uv)
+            offset = state[S_OFFSET]
         y = b00 * x + z00
         z00 = b01 * x - a01 * y + z01
         z01 = b02 * x - a02 * y

@@ -40,7 +40,7 @@ def features(samples, rate, gain):
     sos = np.column_stack([sections[:, :3], np.ones(len(sections)), sections[:, 3:]])
     rectified = np.floor(np.abs(signal.sosfilt(sos, x)) * 256.0)
     return (
-        x,
+        np.trunc(x + np.copysign(0.5, x)),  # as the ring keeps it
         np.convolve(rectified, np.ones(width))[: len(x)] / (256.0 * width),
         group,
         work,
@@ -303,7 +303,7 @@ def test_any_samples_are_taken(raw, rate, gain):
     beats, decided, state = detect(samples, rate, gain)
     assert beats == sorted(beats)
     assert all(0 <= b < d <= len(samples) for b, d in zip(beats, decided, strict=True))
-    assert np.isfinite(state).all()
+    assert np.isfinite(state[: qrs.S_RING]).all()  # the ring is not floats
 
 
 # ---- What a beat is, and when it is known.
@@ -380,7 +380,39 @@ def test_refusals_take_nothing():
 
 
 def test_the_state_is_bounded():
-    assert qrs.STATE * 8 <= 8192
+    assert (qrs.STATE - qrs.RING // 4) * 8 <= 1536
+
+
+@settings(max_examples=30)
+@given(
+    st.integers(0, 20),
+    st.sampled_from([100.0, 250.0, 360.0, 1000.0]),
+    st.lists(st.integers(0, 5000), max_size=9),
+)
+def test_the_ring_holds_the_averaged_signal(seed, rate, cuts):
+    ecg = lead(seed, 12.0, rate)
+    state = detect(ecg.samples, rate, ecg.gain, sorted(cuts))[2]
+    group = int(design(rate)[qrs.C_GROUP])
+    n = int(state[qrs.S_J])
+    assert n == len(ecg.samples) // group
+    x = (ecg.samples[: n * group].astype(float) - float(ecg.samples[0])).reshape(-1, group).mean(axis=1)
+    j = np.arange(n - qrs.RING, n)
+    found = state[qrs.S_RING : qrs.S_RING + qrs.RING // 4].view(np.int16)[j % qrs.RING]
+    assert np.abs(found - x[j] * 1000.0 / ecg.gain).max() <= 0.5 + 1e-6
+
+
+def test_a_drifting_electrode_keeps_the_ring_within_its_range():
+    ecg = synthesize(Rhythm.SINUS, 60.0, 3)
+    drift = np.linspace(0.0, 120.0 * ecg.gain, len(ecg.samples))  # 120 mV in a minute, -60 to 60 of them
+    samples = np.rint(ecg.samples + drift - 60.0 * ecg.gain).astype(np.int16)
+    beats, _, state = detect(samples, 250.0, ecg.gain)
+    plain = detect(ecg.samples, 250.0, ecg.gain)[0]
+    assert len(beats) == pytest.approx(len(plain), abs=1)
+    ring = state[qrs.S_RING : qrs.S_RING + qrs.RING // 4].view(np.int16)
+    assert np.abs(ring.astype(int)).max() < 20_000
+    j = int(state[qrs.S_J]) - 200 + np.arange(200)
+    x = samples[: len(samples) // 2 * 2].reshape(-1, 2).mean(axis=1) * 1000.0 / ecg.gain
+    assert np.diff(ring[j % qrs.RING].astype(int)) == pytest.approx(np.diff(x[j]), abs=1.01)
 
 
 @pytest.mark.parametrize("rate", [99.9, 1000.1, 0.0, -250.0, np.nan])
@@ -395,7 +427,7 @@ def test_the_window_of_the_filter_fits_its_ring():
         assert 1 <= coeffs[qrs.C_WIDTH] <= 32
         assert 100.0 <= coeffs[qrs.C_WORK] < 240.0
         reach = coeffs[qrs.C_DELAY] + (0.2 + 0.08) * coeffs[qrs.C_WORK] + 2
-        assert reach < 128
+        assert reach < qrs.RING
 
 
 # ---- Real records: floors that may rise and never fall. All records: bench/accuracy/qrs.py.
