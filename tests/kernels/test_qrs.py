@@ -112,7 +112,7 @@ class Oracle:
     def judge(self, candidate):
         where, height, slope, _ = candidate
         since = np.inf if self.last is None else where - self.last
-        t_wave = since < 0.36 * self.work and slope < 0.5 * self.slope
+        t_wave = since < 0.36 * self.work and slope < 0.6 * self.slope
         if height > self.threshold() and since > 0.2 * self.work and not t_wave:
             self.accept(candidate, min(height, 2.0 * statistics.median(self.heights[-8:])))
             return True
@@ -127,7 +127,7 @@ class Oracle:
         aged = j >= first + self.age
         if elapsed > 1.5 * mean or (aged and first - self.since >= 0.35 * mean):
             late = elapsed > 2.5 * self.work
-            least = max(self.threshold() * (0.25 if late else 0.5), 8.0)
+            least = max(self.threshold() * (0.25 if late else 0.6), 8.0)
             fit = [c for c in self.waiting if c[0] - self.since > 0.36 * self.work and c[1] > least]
             if fit:
                 best = max(fit, key=lambda c: c[1])
@@ -356,6 +356,38 @@ def test_lost_signal_is_a_break_and_levels_stay():
     assert len(found) == len(after)
 
 
+def ended(samples, rate, gain, cuts=()):
+    """Beats of a strip: all of its parts, then the end."""
+    beats, decided, state = detect(samples, rate, gain, cuts)
+    at, when = np.zeros(qrs.FINISH_ROOM, np.int64), np.zeros(qrs.FINISH_ROOM, np.int64)
+    count = qrs.finish(state, design(rate), at, when)
+    assert count >= 0
+    assert state[qrs.S_N] == len(samples)
+    return beats + at[:count].tolist(), decided + when[:count].tolist()
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 40), st.integers(0, 2500), st.lists(st.integers(0, 2500), max_size=9))
+def test_the_end_of_a_strip_gives_its_last_beats(seed, n, cuts):
+    ecg = synthesize(Rhythm.SINUS, 10.0, seed, noise_mv=0.02)
+    samples = ecg.samples[:n]
+    beats, decided = ended(samples, 250.0, ecg.gain, sorted(cuts))
+    assert (beats, decided) == ended(samples, 250.0, ecg.gain)
+    assert beats == sorted(set(beats))
+    assert all(0 <= b < d <= n for b, d in zip(beats, decided, strict=True))
+    # All whose QRS has come and gone, though the last were not decided when the samples ended.
+    true = [b for b in ecg.beats.tolist() if 25 < b < n - 25]
+    assert len([b for b in beats if 25 < b < n - 25]) == pytest.approx(len(true), abs=1 if n < 750 else 0)
+
+
+def test_the_end_of_nothing_is_nothing():
+    out = np.zeros(qrs.FINISH_ROOM, np.int64)
+    assert qrs.finish(np.zeros(qrs.STATE), design(250.0), out, out) == 0
+    assert qrs.finish(np.zeros(qrs.STATE), design(250.0), out[1:], out) == qrs.NO_ROOM
+    assert ended(np.full(2000, 7, np.int16), 250.0, 200.0) == ([], [])
+    assert ended(np.full(2000, -32768, np.int16), 250.0, 200.0) == ([], [])
+
+
 def test_restart_keeps_levels_or_forgets_them():
     ecg = lead(0, 20.0)
     for keep in (True, False):
@@ -446,7 +478,7 @@ def read(path: Path, seconds=None):
 @pytest.mark.ecg
 @pytest.mark.parametrize(
     ("record", "missed", "false"),
-    [("101", 0, 2), ("106", 2, 1), ("119", 0, 0), ("203", 24, 20), ("104", 0, 0)],
+    [("101", 0, 2), ("106", 2, 1), ("119", 0, 0), ("203", 26, 16), ("104", 0, 0)],
 )
 def test_floor_on_real_records(ecg_folder, record, missed, false):
     samples, gain, true = read(ecg_folder / "mitdb" / record)
