@@ -7,9 +7,9 @@ The steps are those of the open literature, put together for a stream:
 - every local maximum of that feature that stays the highest for 200 ms is a *candidate*, compared with a
   threshold between the levels of the last eight beats and of the last eight other candidates (Pan and
   Tompkins 1985; the median of eight is Hamilton's);
-- a candidate within 360 ms of a beat whose steepest slope is under half of that beat's is a T wave (Pan and
+- a candidate within 360 ms of a beat whose steepest slope is under 0.6 of that beat's is a T wave (Pan and
   Tompkins);
-- when no beat came for 1.5 mean RR intervals, the highest candidate since is looked at again with half the
+- when no beat came for 1.5 mean RR intervals, the highest candidate since is looked at again with 0.6 of the
   threshold (search-back, both papers). Deviation: a candidate is looked at again at the latest 0.9 s after it
   happened, so that every beat is decided within 1 s, and after 2.5 s without a beat the threshold is a
   quarter: a lead whose amplitude drops must not stay silent;
@@ -26,23 +26,26 @@ the same value. A loss at the rails is also a *break*: no RR interval is measure
 """
 
 import numpy as np
-import numpy.typing as npt
 
 from kernels._jit import jit
-from kernels._types import F64, I64, Flag
+from kernels._types import F64, I16, I64, Flag
 
 __all__ = [
     "BAD_GAIN",
     "COEFFS",
+    "FINISH_ROOM",
     "NO_ROOM",
+    "RING",
     "STATE",
+    "S_J",
+    "S_RING",
     "feed",
+    "finish",
     "max_beats",
     "restart",
     "settled",
 ]
 
-I16 = npt.NDArray[np.int16]
 
 # ---- What `feed` returns instead of a count.
 NO_ROOM = -2
@@ -62,14 +65,15 @@ COEFFS = C_SOS + 10
 _CONFIRM_S = 0.2  # a candidate has been the highest for so long
 _REFRACTORY_S = 0.2
 _T_WAVE_S = 0.36
-_T_WAVE_SLOPE = 0.5
+_T_WAVE_SLOPE = 0.6
 _THRESHOLD = 0.35  # between the levels of noise (0) and of beats (1)
 _BACK_RR = 1.5
-_BACK_SHARE = 0.5
+_BACK_SHARE = 0.6
 _LATE_S = 2.5
 _LATE_SHARE = 0.25
 _AGE_S = 0.9
 _AGE_RR = 0.35  # a candidate judged by age alone is as much of an RR after the last beat: T waves are earlier
+_END_RR = 0.9  # the same where the segment ends: nothing that follows can outdo what is not a beat
 _OUTLIER = 2.0  # one complex raises the level of beats by that factor at most
 _HALF_S = 0.08  # half width in which a complex is measured
 _FLOOR_UV = 150.0  # peak to peak
@@ -118,12 +122,25 @@ S_CAND_S = S_CAND_H + _CANDIDATES
 S_CAND_X = S_CAND_S + _CANDIDATES  # R peak in samples
 _M_RING = 32
 S_M_RING = S_CAND_X + _CANDIDATES
-_X_RING = 128  # 0.5 s at 240 Hz: confirmation, delay and width of a complex
-S_X_RING = S_M_RING + _M_RING
-STATE = S_X_RING + _X_RING
+S_OFFSET = S_M_RING + _M_RING  # microvolts that the ring leaves out
+S_AFTER = S_OFFSET + 1  # int16[8]: what `finish` takes for the signal after the end
+S_RING = S_AFTER + 2
+RING = 1024
+"""Averaged samples kept, int16 microvolts, in ``row[S_RING : S_RING + RING // 4].view(np.int16)``: 4.3 s at 240 Hz.
+
+Averaged sample ``j`` is at index ``j & (RING - 1)``, its middle is at position ``j * group + (group - 1) / 2`` of the
+segment, and ``row[S_J]`` is the next ``j``. Saturating. Only differences have a meaning: a constant is left out, and
+may change for all of the ring at once. After a loss of signal what was before reads zero.
+"""
+STATE = S_RING + RING // 4
 """Length of the state of one stream, float64."""
 
+FINISH_ROOM = 64
+"""Length that the outputs of `finish` need."""
+
 _NEVER = 1e15
+_CENTRE_UV = 8192  # the ring is centred again when the signal has gone farther from its middle
+_CENTRE_STEPS = 128  # looked at every so many averaged samples, so that no signal makes it costly
 
 
 @jit
@@ -230,7 +247,7 @@ def _plan_check(state: F64, coeffs: F64) -> None:
 
 
 @jit
-def _look_back(state: F64, coeffs: F64) -> int:
+def _look_back(state: F64, coeffs: F64, ended: Flag) -> int:
     """Look at the pending candidates again with a lower threshold; give an R peak or -1."""
     count = int(state[S_PENDING])
     if count == 0:
@@ -241,8 +258,9 @@ def _look_back(state: F64, coeffs: F64) -> int:
     elapsed = j - last - coeffs[C_DELAY] - np.floor(_CONFIRM_S * work)
     eight = _eight_rr(state)
     overdue = 8.0 * elapsed > _BACK_RR * eight
-    aged = j >= state[S_CAND_J] + np.floor(_AGE_S * work)
-    if not overdue and not (aged and 8.0 * (state[S_CAND_J] - last) >= _AGE_RR * eight):
+    aged = ended or j >= state[S_CAND_J] + np.floor(_AGE_S * work)
+    share_rr = _END_RR if ended else _AGE_RR
+    if not overdue and not (aged and 8.0 * (state[S_CAND_J] - last) >= share_rr * eight):
         if aged:
             _drop_candidates(state, 1)
         return -1
@@ -269,17 +287,18 @@ def _look_back(state: F64, coeffs: F64) -> int:
 @jit
 def _measure(state: F64, coeffs: F64) -> bool:
     """Measure the complex just confirmed; add it to the candidates unless it is too small."""
+    ring = state[S_RING : S_RING + RING // 4].view(np.int16)
     work = coeffs[C_WORK]
     group = coeffs[C_GROUP]
     j = int(state[S_J])
     half = int(_HALF_S * work)
     centre = int(state[S_PEAK_J]) - int(coeffs[C_DELAY])
-    first = max(centre - half, j - _X_RING + 1, 0)
+    first = max(centre - half, j - RING + 1, 0)
     last = min(centre + half, j)
     if last - first < 2:
         return False
-    left = state[S_X_RING + (first & (_X_RING - 1))]
-    right = state[S_X_RING + (last & (_X_RING - 1))]
+    left = float(ring[first & (RING - 1)])
+    right = float(ring[last & (RING - 1)])
     tilt = (right - left) / (last - first)
     # The R peak is the farthest from the line through the ends: baseline wander is such a line.
     farthest = -1.0
@@ -287,7 +306,7 @@ def _measure(state: F64, coeffs: F64) -> bool:
     slope = 0.0
     low = high = before = left
     for i in range(first, last + 1):
-        x = state[S_X_RING + (i & (_X_RING - 1))]
+        x = float(ring[i & (RING - 1)])
         away = abs(x - left - tilt * (i - first))
         if away > farthest:
             farthest = away
@@ -301,9 +320,9 @@ def _measure(state: F64, coeffs: F64) -> bool:
     shift = 0.0
     if first < at < last:
         # Vertex of the parabola through the peak and its neighbours.
-        a = state[S_X_RING + ((at - 1) & (_X_RING - 1))]
-        b = state[S_X_RING + (at & (_X_RING - 1))]
-        c = state[S_X_RING + ((at + 1) & (_X_RING - 1))]
+        a = float(ring[(at - 1) & (RING - 1)])
+        b = float(ring[at & (RING - 1)])
+        c = float(ring[(at + 1) & (RING - 1)])
         bend = a - 2.0 * b + c
         if bend != 0.0:
             shift = min(max(0.5 * (a - c) / bend, -0.5), 0.5)
@@ -344,6 +363,18 @@ def _learn(state: F64) -> bool:
 
 
 @jit
+def _learn_early(state: F64) -> bool:
+    """Set the first levels where the segment ends before three seconds are full; False as `_learn`."""
+    highest = max(state[S_LEARN_MAX], state[S_LEARN_MAX + 1], state[S_LEARN_MAX + 2])
+    if state[S_LEARN_MAX + 1] == 0.0:
+        state[S_LEARN_MAX + 1] = highest
+    if state[S_LEARN_MAX + 2] == 0.0:
+        # Of two seconds, the lower: a step of the electrode fills one.
+        state[S_LEARN_MAX + 2] = min(state[S_LEARN_MAX], state[S_LEARN_MAX + 1])
+    return _learn(state)
+
+
+@jit
 def _learning_step(state: F64, coeffs: F64, confirmed: Flag, feature: float) -> bool:
     """Collect candidates and the highest feature of each second; True once the levels have been learnt."""
     if confirmed:
@@ -366,8 +397,16 @@ def _learning_step(state: F64, coeffs: F64, confirmed: Flag, feature: float) -> 
 @jit
 def _silence(state: F64) -> None:
     """Clear the rings of signal and feature; levels, beats and candidates stay."""
-    for i in range(_M_RING + _X_RING):
-        state[S_M_RING + i] = 0.0
+    for i in range(S_M_RING, STATE):
+        state[i] = 0.0
+
+
+@jit
+def _centre(state: F64, ring: I16, by: int) -> None:
+    """Take `by` microvolts from all of the ring: electrode offsets drift by more than 16 bits hold."""
+    for i in range(RING):
+        ring[i] = min(max(int(ring[i]) - by, -_RAIL), _RAIL)
+    state[S_OFFSET] += by
 
 
 @jit
@@ -418,6 +457,21 @@ def settled(state: F64, coeffs: F64) -> float:
 
 
 @jit
+def _second_look(state: F64, coeffs: F64, now: int, count: int, out_sample: I64, out_decided: I64) -> int:
+    """Judge what was collected while learning, in its order; give the new count of beats."""
+    i = 0
+    while i < int(state[S_PENDING]):
+        position = _classify(state, i, coeffs)
+        i += 1
+        if position >= 0:
+            i = 0
+            out_sample[count] = position
+            out_decided[count] = now
+            count += 1
+    return count
+
+
+@jit
 def _event(state: F64, coeffs: F64, confirmed: Flag) -> int:
     """Do what a step brings beyond the filters; give an R peak or -1."""
     position = -1
@@ -427,9 +481,9 @@ def _event(state: F64, coeffs: F64, confirmed: Flag) -> int:
         position = _classify(state, newest, coeffs)
         if position < 0:
             _push8(state, S_NOISE, min(height, _median8(state, S_BEATS)))
-            position = _look_back(state, coeffs)
+            position = _look_back(state, coeffs, ended=False)
     elif state[S_J] >= state[S_CHECK]:
-        position = _look_back(state, coeffs)
+        position = _look_back(state, coeffs, ended=False)
     _plan_check(state, coeffs)
     return position
 
@@ -506,6 +560,8 @@ def feed(state: F64, samples: I16, gain: float, coeffs: F64, out_sample: I64, ou
     j = int(state[S_J])
     total = state[S_SUM]
     slot = int(state[S_AT])
+    offset = state[S_OFFSET]
+    ring = state[S_RING : S_RING + RING // 4].view(np.int16)
     previous = state[S_PREV]
     peak = state[S_PEAK]
     peak_j = int(state[S_PEAK_J])
@@ -524,6 +580,7 @@ def feed(state: F64, samples: I16, gain: float, coeffs: F64, out_sample: I64, ou
             lost = bad >= bad_n
             if lost or (same >= flat_n and raw != held):
                 _silence(state)
+                offset = 0.0
                 z00 = z01 = z10 = z11 = total = previous = 0.0
                 falling = True
                 base = raw
@@ -543,7 +600,13 @@ def feed(state: F64, samples: I16, gain: float, coeffs: F64, out_sample: I64, ou
         x = acc * scale
         acc = 0
         phase = 0
-        state[S_X_RING + (j & (_X_RING - 1))] = x
+        micro = x - offset
+        # Rounded away from zero: the same for both polarities.
+        whole_uv = int(min(max(micro, -32767.0), 32767.0) + (0.5 if micro >= 0.0 else -0.5))
+        ring[j & (RING - 1)] = whole_uv
+        if j & (_CENTRE_STEPS - 1) == 0 and abs(whole_uv) > _CENTRE_UV:
+            _centre(state, ring, whole_uv)
+            offset = state[S_OFFSET]
         y = b00 * x + z00
         z00 = b01 * x - a01 * y + z01
         z01 = b02 * x - a02 * y
@@ -581,16 +644,7 @@ def feed(state: F64, samples: I16, gain: float, coeffs: F64, out_sample: I64, ou
                     count += 1
             elif _learning_step(state, coeffs, confirmed, feature):
                 learning = False
-                # A second look at the first seconds, candidate by candidate in their order.
-                i = 0
-                while i < int(state[S_PENDING]):
-                    position = _classify(state, i, coeffs)
-                    i += 1
-                    if position >= 0:
-                        i = 0
-                        out_sample[count] = position
-                        out_decided[count] = int(state[S_N]) + at + 1
-                        count += 1
+                count = _second_look(state, coeffs, int(state[S_N]) + at + 1, count, out_sample, out_decided)
                 _plan_check(state, coeffs)
             check = state[S_CHECK]
         j += 1
@@ -610,3 +664,54 @@ def feed(state: F64, samples: I16, gain: float, coeffs: F64, out_sample: I64, ou
     state[S_FALLING] = 1.0 if falling else 0.0
     state[S_N] += n
     return count
+
+
+@jit
+def finish(state: F64, coeffs: F64, out_sample: I64, out_decided: I64) -> int:
+    """End a strip or a segment: decide all that is still open.
+
+    The signal is taken to stay where it was for as long as the filters and the confirmation of a maximum look
+    ahead, and what waits for a second look gets it now. `restart` must follow before more is fed.
+
+    Parameters
+    ----------
+    state : float64[STATE]
+        Changed in place; the count of samples taken stays.
+    coeffs : float64[COEFFS]
+        As for `feed`.
+    out_sample, out_decided : int64[]
+        As for `feed`, at least FINISH_ROOM long; all is decided at the last sample.
+
+    Returns
+    -------
+    int
+        Number of beats, or NO_ROOM: nothing is done then.
+    """
+    if out_sample.size < FINISH_ROOM or out_decided.size < FINISH_ROOM:
+        return NO_ROOM
+    end = state[S_N]
+    if end == 0.0:
+        return 0
+    after = state[S_AFTER : S_AFTER + 2].view(np.int16)
+    after[:] = np.int16(state[S_HELD])
+    ahead = coeffs[C_DELAY] + np.floor(_CONFIRM_S * coeffs[C_WORK]) + np.floor(_HALF_S * coeffs[C_WORK]) + 2.0
+    count = 0
+    while state[S_N] < end + ahead * coeffs[C_GROUP]:
+        count += feed(state, after, state[S_GAIN], coeffs, out_sample[count:], out_decided[count:])
+    if state[S_LEARNED] == 0.0 and _learn_early(state):
+        state[S_LEARNED] = 1.0
+        count = _second_look(state, coeffs, int(end), count, out_sample, out_decided)
+    while state[S_LEARNED] > 0.0 and state[S_PENDING] > 0.0:
+        position = _look_back(state, coeffs, ended=True)
+        if position >= 0:
+            out_sample[count] = position
+            count += 1
+    state[S_PENDING] = 0.0
+    state[S_N] = end
+    kept = 0
+    for i in range(count):
+        if out_sample[i] < end:
+            out_sample[kept] = out_sample[i]
+            out_decided[kept] = int(end)
+            kept += 1
+    return kept

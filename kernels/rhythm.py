@@ -36,8 +36,8 @@ import numpy as np
 
 from kernels import qrs
 from kernels._jit import jit
-from kernels._types import F64, I32, I64, Flag
-from kernels.qrs import I16, feed, restart, settled
+from kernels._types import F64, I16, I32, I64, Flag
+from kernels.qrs import feed, restart, settled
 
 __all__ = [
     "BAD_CHUNK",
@@ -92,7 +92,7 @@ R_COUNT = R_ANCHOR + 12  # beats in history
 R_BEATS = R_ANCHOR + 13  # R peaks of the last 17 beats without a break, oldest first
 R_SCRATCH = R_BEATS + _HISTORY
 ROW = R_SCRATCH + 2 * _BEATS
-"""Length of the state of one stream, float64: 3.5 KB. All zero is a new stream."""
+"""Length of the state of one stream, float64: 3.9 KiB. All zero is a new stream."""
 
 
 @jit
