@@ -1,0 +1,286 @@
+"""Ventricular fibrillation, flutter and tachycardia from the waveform of one lead: causal, bounded memory.
+
+Every half second the last eight seconds are judged by `kernels.fibrillation_features` and two logistic models
+(fitted by ``bench/accuracy/ventricular_fit.py``; its coefficients are `MODELS`):
+
+- *ventricular*: fibrillation, flutter or tachycardia against everything else;
+- *fibrillation*: fibrillation or flutter against everything else but tachycardia.
+
+A window is judged at all only when its amplitude is over `FLOOR_UV` (asystole, lead-off: section 4.5 of the
+clinical reference; a QRS detector has the same floor) and when its line moves enough, which most windows of a
+supraventricular rhythm fail: this costs one pass and decides nothing, since the models would say no.
+
+An episode begins where the smoothed score passes a threshold and ends where it falls under a lower one. The score
+of a window speaks of its middle: onset and end are put half a window before the decision, and the moment of decision is
+given beside.
+"""
+
+import numpy as np
+
+from kernels._jit import jit
+from kernels._types import F64, I16, I64
+from kernels.fibrillation_features import (
+    FEATURES,
+    SCRATCH,
+    WINDOW_S,
+    amplitude_uv,
+    features,
+    steep_share,
+)
+
+__all__ = [
+    "FIBRILLATION",
+    "FLOOR_UV",
+    "MODELS",
+    "NO_ROOM",
+    "STATE",
+    "TACHYCARDIA",
+    "close",
+    "follow",
+    "max_events",
+]
+
+# ---- Kinds of episode.
+FIBRILLATION = 1  # or flutter
+TACHYCARDIA = 2
+
+FLOOR_UV = 120.0
+_GATE_STEEP = 0.30
+_WORK_HZ = 64.0  # highest rate after decimation: 8 s are then at most 512 samples
+_BASELINE_HZ = 1.0
+_NO = -8.0  # score of a window that is not judged
+
+# ---- State: positions in the float64 row. All zero is a new segment.
+S_HELD = 0  # newest decimated sample
+S_JUDGED = 1  # 1: the newest window was judged by the models
+S_HP1 = 2
+S_HP2 = 3
+S_WINDOWS = 4  # full windows so far
+S_K = 5  # decimated samples so far
+S_TICKS = 6  # half seconds so far
+S_SCORE_V = 7  # smoothed
+S_SCORE_F = 8
+S_OPEN = 9  # kind of the open episode, 0 none
+S_ONSET = 10  # in averaged samples
+S_DECIDED = 11
+S_BEST = 12  # highest smoothed score of the episode
+S_RAW_V = 13  # of the newest window, for whoever looks
+S_RAW_F = 14
+_RING = 512
+S_SCRATCH = 16
+S_FEATURES = S_SCRATCH + SCRATCH
+S_RING = S_FEATURES + FEATURES + 1
+STATE = S_RING + _RING // 4
+"""Length of the state of one stream, float64."""
+
+NO_ROOM = -2
+"""What `follow` returns instead of a count."""
+
+# ---- Models, one row each (ventricular, fibrillation): a weight for each figure, then the constant.
+MODELS = np.array([
+    [0.85392, 1.30209, -1.86407, 4.34851, 14.59415, 0.73919, -11.33672, 42.09455, 0.54833, 3.56455,
+     -2.85497, 2.36418, 0.13976, -30.10012],
+    [0.71742, 0.60606, -1.33550, 4.33879, 14.01847, 1.39031, -12.92102, 48.20426, 0.49263, 5.64069,
+     -3.40896, 3.06276, 0.06108, -32.32612],
+])  # fmt: skip
+MODELS.flags.writeable = False
+
+# ---- Decision, on scores (logarithms of odds) by a plateau of the cross-validation: enter 0 to 0.5 and leave -1.5 to
+# -0.5 all reach the goals. The same for both models.
+_SMOOTH = 0.5  # weight of the newest score
+_ENTER = 0.5
+_LEAVE = -1.0
+
+
+@jit
+def max_events(averaged: int, work_hz: float) -> int:
+    """Bound of the number of events that so many averaged samples can bring: two for each half second."""
+    return 2 * (int(2.0 * averaged / work_hz) + 2)
+
+
+@jit
+def _append(state: F64, ring: I16, count: int, every: int, rate_hz: float, width: int) -> None:
+    """Decimate `count` samples more, take the baseline off, put them at the end of the window."""
+    window = state[S_RING : S_RING + _RING // 4].view(np.int16)
+    for i in range(width - count):
+        window[i] = window[i + count]
+    keep = np.exp(-2.0 * np.pi * _BASELINE_HZ / rate_hz)
+    mask = ring.size - 1
+    one, two, held = state[S_HP1], state[S_HP2], state[S_HELD]
+    k = int(state[S_K])
+    scale = 1.0 / (2.0 * every)
+    for i in range(width - count, width):
+        j = k * every
+        # A triangle at both ends: 1 2 1 for every second sample, 1 2 2 1 for every third. Mains would fold otherwise.
+        total = float(ring[max(j - 1, 0) & mask]) + float(ring[(j + every - 1) & mask])
+        for m in range(every - 1):
+            total += 2.0 * float(ring[(j + m) & mask])
+        x = total * scale
+        if k == 0:
+            held = x
+        # Two high-passes of first order, one after the other.
+        new_one = keep * (one + x - held)
+        two = keep * (two + new_one - one)
+        one = new_one
+        held = x
+        window[i] = np.int16(min(max(np.floor(two + 0.5), -32767.0), 32767.0))
+        k += 1
+    state[S_HP1], state[S_HP2], state[S_HELD] = one, two, held
+    state[S_K] = k
+
+
+@jit
+def _score(state: F64, models: F64, model: int) -> float:
+    total = models[model, FEATURES]
+    for i in range(FEATURES):
+        total += models[model, i] * state[S_FEATURES + i]
+    return min(max(total, _NO), -_NO)
+
+
+@jit
+def _judge(state: F64, models: F64, rate_hz: float, width: int) -> None:
+    """Score the window as it stands."""
+    window = state[S_RING : S_RING + _RING // 4].view(np.int16)[:width]
+    scratch = state[S_SCRATCH : S_SCRATCH + SCRATCH]
+    out = state[S_FEATURES : S_FEATURES + FEATURES]
+    v = f = _NO
+    amplitude = amplitude_uv(window, scratch)
+    state[S_JUDGED] = 0.0
+    if amplitude >= FLOOR_UV:
+        steep = steep_share(window)
+        if steep >= _GATE_STEEP:
+            features(window, rate_hz, amplitude, steep, scratch, out)
+            v = _score(state, models, 0)
+            f = _score(state, models, 1)
+            state[S_JUDGED] = 1.0
+    state[S_RAW_V] = v
+    state[S_RAW_F] = f
+
+
+@jit
+def _decide(state: F64) -> int:
+    """Give the kind that holds now, with hysteresis."""
+    kind = int(state[S_OPEN])
+    v, f = state[S_SCORE_V], state[S_SCORE_F]
+    if f >= _ENTER or (kind == FIBRILLATION and f >= _LEAVE):
+        return FIBRILLATION
+    if v >= _ENTER or (kind != 0 and v >= _LEAVE):
+        return TACHYCARDIA
+    return 0
+
+
+@jit
+def _emit(
+    state: F64,
+    end: int,
+    at: int,
+    out_kind: I64,
+    out_onset: I64,
+    out_end: I64,
+    out_decided: I64,
+    out_confidence: F64,
+) -> None:
+    out_kind[at] = int(state[S_OPEN])
+    out_onset[at] = int(state[S_ONSET])
+    out_end[at] = end
+    out_decided[at] = int(state[S_DECIDED])
+    out_confidence[at] = 1.0 / (1.0 + np.exp(-state[S_BEST]))
+
+
+@jit
+def follow(
+    state: F64,
+    ring: I16,
+    j_to: int,
+    work_hz: float,
+    models: F64,
+    out_kind: I64,
+    out_onset: I64,
+    out_end: I64,
+    out_decided: I64,
+    out_confidence: F64,
+) -> int:
+    """Take the averaged samples of a segment up to `j_to` and give what begins and ends.
+
+    Parameters
+    ----------
+    state : float64[STATE]
+        All that is remembered of the segment, changed in place; zeros for a new segment.
+    ring : int16[power of two]
+        Averaged samples, microvolts: number ``j`` of the segment is at ``j & (ring.size - 1)``. It must still hold
+        all samples since the last call, and the one before them.
+    j_to : int
+        Number of averaged samples of the segment so far.
+    work_hz : float
+        Their rate, 100 to 240.
+    models : float64[2, FEATURES + 1]
+        `MODELS`, or others in a cross-validation.
+    out_kind, out_onset, out_end, out_decided : int64[], out_confidence : float64[]
+        Receive the events: FIBRILLATION or TACHYCARDIA, onset, end (-1 while it lasts), moment of decision, all
+        in averaged samples, and the probability by the model, at its highest so far. An episode is given when it
+        begins and again when it ends.
+
+    Returns
+    -------
+    int
+        Number of events, or NO_ROOM: nothing is taken then.
+    """
+    every = int(np.ceil(work_hz / _WORK_HZ))
+    rate_hz = work_hz / every
+    width = int(WINDOW_S * rate_hz)
+    target = j_to // every
+    room = max_events(j_to - int(state[S_K]) * every, work_hz)
+    if min(out_kind.size, out_onset.size, out_end.size, out_decided.size, out_confidence.size) < room:
+        return NO_ROOM
+    count = 0
+    while state[S_K] < target:
+        k = int(state[S_K])
+        boundary = int((state[S_TICKS] + 1.0) * 0.5 * rate_hz)
+        _append(state, ring, min(target, boundary) - k, every, rate_hz, width)
+        if state[S_K] < boundary:
+            break
+        state[S_TICKS] += 1.0
+        if boundary < width:
+            continue
+        _judge(state, models, rate_hz, width)
+        share = _SMOOTH if state[S_WINDOWS] > 0.0 else 1.0
+        state[S_SCORE_V] += share * (state[S_RAW_V] - state[S_SCORE_V])
+        state[S_SCORE_F] += share * (state[S_RAW_F] - state[S_SCORE_F])
+        kind = _decide(state)
+        now = boundary * every
+        if kind != int(state[S_OPEN]):
+            # The score speaks of the middle of the window; of all of it when it is the first.
+            edge = int((boundary - width // 2) * every) if state[S_WINDOWS] > 0.0 else 0
+            if state[S_OPEN] > 0.0:
+                edge = max(edge, int(state[S_ONSET]))
+                _emit(state, edge, count, out_kind, out_onset, out_end, out_decided, out_confidence)
+                count += 1
+            state[S_OPEN] = kind
+            state[S_ONSET] = edge
+            state[S_DECIDED] = now
+            state[S_BEST] = state[S_SCORE_F] if kind == FIBRILLATION else state[S_SCORE_V]
+            if kind != 0:
+                _emit(state, -1, count, out_kind, out_onset, out_end, out_decided, out_confidence)
+                count += 1
+        elif kind != 0:
+            state[S_BEST] = max(state[S_BEST], state[S_SCORE_F] if kind == FIBRILLATION else state[S_SCORE_V])
+        state[S_WINDOWS] += 1.0
+    return count
+
+
+@jit
+def close(
+    state: F64,
+    j_end: int,
+    out_kind: I64,
+    out_onset: I64,
+    out_end: I64,
+    out_decided: I64,
+    out_confidence: F64,
+) -> int:
+    """End the open episode at the end of a segment, `j_end`; give the number of events, 0 or 1."""
+    if state[S_OPEN] == 0.0:
+        return 0
+    _emit(state, j_end, 0, out_kind, out_onset, out_end, out_decided, out_confidence)
+    state[S_OPEN] = 0.0
+    return 1
