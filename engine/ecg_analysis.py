@@ -1,7 +1,6 @@
 """A whole ECG record through the kernels of the live line: beats, their classes, rhythm and quality, in columns."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy.typing as npt
 from engine.ecg_design import design
 from ingest.formats.lead import Lead
 from ingest.formats.marked_beats import Marked
-from kernels import SOURCE_HASH, ecg_lead, episodes, qrs
+from kernels import SOURCE_HASH, ecg_lead, qrs, rhythms, ventricular
 
 __all__ = ["LABELS", "UNUSABLE", "Analysis", "Spans", "analyse", "as_json", "follow"]
 
@@ -19,10 +18,13 @@ I64 = npt.NDArray[np.int64]
 I16 = npt.NDArray[np.int16]
 
 LABELS = {
-    episodes.PAUSE: "PAUSE",
-    episodes.ASYS: "ASYS",
-    episodes.BRADY: "BRADY",
-    episodes.TACHY: "TACHY",
+    rhythms.PAUSE: "PAUSE",
+    rhythms.ASYS: "ASYS",
+    rhythms.BRADY: "BRADY",
+    rhythms.TACHY: "TACHY",
+    rhythms.AF: "AFIB",
+    rhythms.VT: "VT",
+    rhythms.VF: "VF",
 }
 """What each kind of episode is called in results."""
 
@@ -30,6 +32,7 @@ UNUSABLE = "unusable"
 """Quality of what cannot be judged: unusable is neither normal nor an alarm."""
 
 _CHUNK_S = 10.0
+_POSITIONS = slice(1, 4)  # columns of a row that are samples
 _RAIL = 32767
 
 
@@ -96,11 +99,13 @@ def analyse(lead: Lead, strip_s: float | None = None) -> Analysis:
 def follow(marked: Marked) -> Analysis:
     """Give rhythm from beats that somebody marked, as if each had been known at its R peak."""
     n = len(marked.beats) + len(marked.unmarked)
-    rows = np.empty((ecg_lead.max_episodes(marked.length, n, marked.rate_hz), 4), np.int64)
+    rows = np.empty((ecg_lead.max_rows(marked.length, n, marked.rate_hz), rhythms.ROW_WIDTH), np.int64)
     spans = np.array(marked.unmarked, np.int64).reshape(-1, 2)
     low, high = np.ascontiguousarray(spans[:, 0]), np.ascontiguousarray(spans[:, 1])
+    classes = marked.classes or ["N"] * len(marked.beats)
+    ectopic = np.array([each != "N" for each in classes], np.int64)
     count = ecg_lead.follow(
-        np.zeros(ecg_lead.ROW), marked.beats, low, high, marked.length, marked.rate_hz, rows
+        np.zeros(ecg_lead.ROW), marked.beats, ectopic, low, high, marked.length, marked.rate_hz, rows
     )
     return Analysis(
         marked.rate_hz, marked.length, marked.beats, marked.beats, marked.classes, _joined(rows[:count]), None
@@ -114,31 +119,32 @@ class _Work:
         self._gain = lead.gain
         self._coeffs = design(lead.rate_hz)
         self._chunk = round(_CHUNK_S * lead.rate_hz)
-        self._padding = round(ecg_lead.FLUSH_S * lead.rate_hz)
-        most = max(self._chunk, self._padding)
-        room = ecg_lead.max_beats(most, lead.rate_hz)
+        room = max(ecg_lead.max_beats(self._chunk, lead.rate_hz), ecg_lead.FINISH_ROOM)
         self._beat, self._decided = np.empty(room, np.int64), np.empty(room, np.int64)
-        self._rows = np.empty((ecg_lead.max_episodes(most, room, lead.rate_hz), 4), np.int64)
+        self._rows = np.empty(
+            (ecg_lead.max_rows(self._chunk, room, lead.rate_hz), rhythms.ROW_WIDTH), np.int64
+        )
         self._counts = np.zeros(2, np.int64)
 
     def run(self, samples: I16, start: int) -> tuple[I64, I64, I64]:
         """Give beats, decisions and rows of episodes of one lead from its first sample, which is at `start`."""
         row = np.zeros(ecg_lead.ROW)
-        out = [
-            self._take(ecg_lead.feed, row, samples[at : at + self._chunk])
-            for at in range(0, len(samples), self._chunk)
-        ]
-        out.append(self._take(ecg_lead.flush, row, np.full(self._padding, samples[-1], np.int16)))
+        out = []
+        for at in range(0, len(samples), self._chunk):
+            part = samples[at : at + self._chunk]
+            code = ecg_lead.feed(row, part, self._gain, self._coeffs, ventricular.MODELS, *self._out)
+            out.append(self._taken(code))
+        out.append(self._taken(ecg_lead.finish(row, self._coeffs, *self._out)))
         beats, decided, rows = (np.concatenate(each) for each in zip(*out, strict=True))
-        rows[:, 1:] += np.where(rows[:, 1:] >= 0, start, 0)
+        where = rows[:, _POSITIONS]
+        rows[:, _POSITIONS] = np.where(where >= 0, where + start, where)
         return beats + start, decided + start, rows
 
-    def _take(
-        self, kernel: Callable[..., int], row: npt.NDArray[np.float64], samples: I16
-    ) -> tuple[I64, I64, I64]:
-        code = kernel(
-            row, samples, self._gain, self._coeffs, self._beat, self._decided, self._rows, self._counts
-        )
+    @property
+    def _out(self) -> tuple[I64, I64, I64, I64]:
+        return self._beat, self._decided, self._rows, self._counts
+
+    def _taken(self, code: int) -> tuple[I64, I64, I64]:
         if code != 0:  # the buffers are as long as the kernel says, the gain was checked
             msg = f"the ECG kernels refuse what they were given: {code}"
             raise RuntimeError(msg)
@@ -154,7 +160,9 @@ def _joined(rows: I64) -> Spans:
         goes_on = np.r_[False, (np.diff(ended[:, 0]) == 0) & (ended[1:, 1] == ended[:-1, 2])]
         first = np.flatnonzero(~goes_on)
         last = np.r_[first[1:], len(ended)] - 1
-        ended = np.column_stack((ended[first, 0], ended[first, 1], ended[last, 2], ended[first, 3]))
+        ended = np.column_stack(
+            (ended[first, 0], ended[first, 1], ended[last, 2], ended[first, 3], ended[first, 4])
+        )
         ended = ended[np.lexsort((ended[:, 0], ended[:, 2], ended[:, 1]))]
     return Spans(ended[:, 1], ended[:, 2], [LABELS[kind] for kind in ended[:, 0].tolist()], ended[:, 3])
 

@@ -23,11 +23,11 @@ signal: what was open ends there, and counting begins anew when the signal is ba
 
 from kernels._jit import jit
 from kernels._types import F64, I64, Flag
+from kernels.rhythms import ASYS, BRADY, PAUSE, TACHY, write
 
-__all__ = ["ASYS", "BRADY", "KINDS", "PAUSE", "ROOM", "STATE", "TACHY", "beat", "finish", "tick"]
+__all__ = ["KINDS", "ROOM", "STATE", "beat", "finish", "tick"]
 
-PAUSE, ASYS, BRADY, TACHY = range(4)
-KINDS = 4
+KINDS = 4  # the first four of `kernels.rhythms`
 
 ROOM = 10
 """Rows that one call can write."""
@@ -58,11 +58,7 @@ def _open(state: F64, kind: int, start: float, decided: float, out: I64, n: int)
     state[S_OPEN + kind] = 1.0
     state[S_START + kind] = max(start, state[S_END + kind])  # those of a kind do not overlap
     state[S_DECIDED + kind] = decided
-    out[n, 0] = kind
-    out[n, 1] = int(state[S_START + kind])
-    out[n, 2] = -1
-    out[n, 3] = int(decided)
-    return n + 1
+    return write(out, n, kind, state[S_START + kind], -1.0, decided, 1.0)
 
 
 @jit
@@ -71,11 +67,7 @@ def _close(state: F64, kind: int, out: I64, n: int) -> int:
     if state[S_OPEN + kind] == 0.0:
         return n
     state[S_OPEN + kind] = 0.0
-    out[n, 0] = kind
-    out[n, 1] = int(state[S_START + kind])
-    out[n, 2] = int(state[S_END + kind])
-    out[n, 3] = int(state[S_DECIDED + kind])
-    return n + 1
+    return write(out, n, kind, state[S_START + kind], state[S_END + kind], state[S_DECIDED + kind], 1.0)
 
 
 @jit
@@ -126,9 +118,8 @@ def beat(state: F64, at: float, decided: float, lost: float, rate: float, out: I
         Position just after the newest loss of signal; 0 when there was none.
     rate : float
         Hz.
-    out : int64[rows, 4]
-        Receives kind, start, end (-1: it begins), moment of decision, in samples: one row when an episode
-        begins and one when it ends. At least ROOM rows beyond `n`.
+    out : int64[rows, ROW_WIDTH]
+        Receives rows of `kernels.rhythms`. At least ROOM rows beyond `n`.
     n : int
         Rows that are there.
 

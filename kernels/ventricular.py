@@ -99,7 +99,9 @@ def max_events(averaged: int, work_hz: float) -> int:
 
 
 @jit
-def _append(state: F64, ring: I16, count: int, every: int, rate_hz: float, width: int) -> None:
+def _append(
+    state: F64, ring: I16, offset_uv: float, count: int, every: int, rate_hz: float, width: int
+) -> None:
     """Decimate `count` samples more, take the baseline off, put them at the end of the window."""
     window = state[S_RING : S_RING + _RING // 4].view(np.int16)
     for i in range(width - count):
@@ -115,7 +117,7 @@ def _append(state: F64, ring: I16, count: int, every: int, rate_hz: float, width
         total = float(ring[max(j - 1, 0) & mask]) + float(ring[(j + every - 1) & mask])
         for m in range(every - 1):
             total += 2.0 * float(ring[(j + m) & mask])
-        x = total * scale
+        x = total * scale + offset_uv
         if k == 0:
             held = x
         # Two high-passes of first order, one after the other.
@@ -191,6 +193,7 @@ def _emit(
 def follow(
     state: F64,
     ring: I16,
+    offset_uv: float,
     j_to: int,
     work_hz: float,
     models: F64,
@@ -209,6 +212,8 @@ def follow(
     ring : int16[power of two]
         Averaged samples, microvolts: number ``j`` of the segment is at ``j & (ring.size - 1)``. It must still hold
         all samples since the last call, and the one before them.
+    offset_uv : float
+        What the ring leaves out of all its samples at present, microvolts.
     j_to : int
         Number of averaged samples of the segment so far.
     work_hz : float
@@ -236,7 +241,7 @@ def follow(
     while state[S_K] < target:
         k = int(state[S_K])
         boundary = int((state[S_TICKS] + 1.0) * 0.5 * rate_hz)
-        _append(state, ring, min(target, boundary) - k, every, rate_hz, width)
+        _append(state, ring, offset_uv, min(target, boundary) - k, every, rate_hz, width)
         if state[S_K] < boundary:
             break
         state[S_TICKS] += 1.0

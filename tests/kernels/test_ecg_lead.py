@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from engine.ecg_design import design
 from ingest.simulator.ecg import Rhythm, synthesize
-from kernels import ecg_lead, qrs
+from kernels import ecg_lead, qrs, rhythms, ventricular
 
 KINDS = list(Rhythm)
 
@@ -17,18 +17,19 @@ KINDS = list(Rhythm)
 def run(samples, rate, gain, cuts=(), *, flush=True):
     """Give beats, decisions, rows of episodes and the state."""
     edges = [0, *sorted(cuts), len(samples)]
-    pad = np.full(round(ecg_lead.FLUSH_S * rate), samples[-1] if len(samples) else 0, np.int16)
-    most = max(len(samples), len(pad))
-    room = ecg_lead.max_beats(most, rate)
+    room = max(ecg_lead.max_beats(len(samples), rate), ecg_lead.FINISH_ROOM)
     beat, decided = np.zeros(room, np.int64), np.zeros(room, np.int64)
-    rows, counts = np.zeros((ecg_lead.max_episodes(most, room, rate), 4), np.int64), np.zeros(2, np.int64)
+    most = ecg_lead.max_rows(len(samples), room, rate)
+    rows, counts = np.zeros((most, rhythms.ROW_WIDTH), np.int64), np.zeros(2, np.int64)
     row = np.zeros(ecg_lead.ROW)
     out = [], [], []
-    parts = [(ecg_lead.feed, samples[low:high]) for low, high in pairwise(edges)]
-    if flush:
-        parts.append((ecg_lead.flush, pad))
-    for kernel, part in parts:
-        assert kernel(row, part, gain, design(rate), beat, decided, rows, counts) == 0
+    outputs = beat, decided, rows, counts
+    parts = [samples[low:high] for low, high in pairwise(edges)]
+    for part in [*parts, None] if flush else parts:
+        if part is None:
+            assert ecg_lead.finish(row, design(rate), *outputs) == 0
+        else:
+            assert ecg_lead.feed(row, part, gain, design(rate), ventricular.MODELS, *outputs) == 0
         out[0].extend(beat[: counts[0]].tolist())
         out[1].extend(decided[: counts[0]].tolist())
         out[2].extend(map(tuple, rows[: counts[1]].tolist()))
@@ -82,12 +83,12 @@ def test_a_pause_is_said_while_it_lasts():
     alive = synthesize(Rhythm.SINUS, 20.0, 1).samples
     flat = synthesize(Rhythm.ASYSTOLE, 20.0, 1, noise_mv=0.01)
     beats, _, rows, _ = run(np.concatenate([alive, flat.samples]), flat.rate_hz, flat.gain)
-    begun = {kind: (start, decided) for kind, start, end, decided in rows if end < 0}
+    begun = {kind: (start, decided) for kind, start, end, decided, _ in rows if end < 0}
     assert {start for start, _ in begun.values()} == {beats[-1]}
     waited = [(decided - start) / flat.rate_hz for start, decided in begun.values()]
     assert 3.0 <= waited[0] <= 4.6
     assert 4.0 <= waited[1] <= 5.6
-    assert {end for _, _, end, _ in rows if end >= 0} == {len(alive) + len(flat.samples)}
+    assert {end for _, _, end, _, _ in rows if end >= 0} == {len(alive) + len(flat.samples)}
 
 
 def test_refusals_take_nothing():
@@ -99,6 +100,7 @@ def test_refusals_take_nothing():
         (500.0, 3, 1000, qrs.NO_ROOM),
         (500.0, 100, 3, qrs.NO_ROOM),
     ):
-        out, episodes = np.zeros(room, np.int64), np.zeros((rows, 4), np.int64)
-        assert ecg_lead.feed(row, samples, gain, design(250.0), out, out.copy(), episodes, counts) == answer
+        out, found = np.zeros(room, np.int64), np.zeros((rows, rhythms.ROW_WIDTH), np.int64)
+        args = design(250.0), ventricular.MODELS, out, out.copy(), found, counts
+        assert ecg_lead.feed(row, samples, gain, *args) == answer
         assert not row.any()

@@ -7,31 +7,34 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels import ecg_lead, episodes
+from kernels import ecg_lead, rhythms
 
 RATE = 250.0
-NAMES = {episodes.PAUSE: "PAUSE", episodes.ASYS: "ASYS", episodes.BRADY: "BRADY", episodes.TACHY: "TACHY"}
+NAMES = {rhythms.PAUSE: "PAUSE", rhythms.ASYS: "ASYS", rhythms.BRADY: "BRADY", rhythms.TACHY: "TACHY"}
 
 
 def followed(beats, lost, length, rate=RATE):
     """Rows of the kernel for beats that are known at once."""
-    rows = np.zeros((ecg_lead.max_episodes(length, len(beats) + len(lost), rate), 4), np.int64)
+    rows = np.zeros(
+        (ecg_lead.max_rows(length, len(beats) + len(lost), rate), rhythms.ROW_WIDTH), np.int64
+    )
     spans = np.array(lost, np.int64).reshape(-1, 2)
     count = ecg_lead.follow(
         np.zeros(ecg_lead.ROW),
         np.array(beats, np.int64),
+        np.zeros(len(beats), np.int64),
         spans[:, 0].copy(),
         spans[:, 1].copy(),
         length,
         rate,
         rows,
     )
-    return rows[:count]
+    return [row[:4] for row in rows[:count].tolist() if row[0] in NAMES]
 
 
 def found(beats, lost, length, rate=RATE):
     rows = followed(beats, lost, length, rate)
-    return sorted((NAMES[k], s, e, d) for k, s, e, d in rows.tolist() if e >= 0)
+    return sorted((NAMES[k], s, e, d) for k, s, e, d in rows if e >= 0)
 
 
 def oracle(beats, lost, length, rate=RATE):
