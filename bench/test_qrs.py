@@ -37,13 +37,14 @@ def test_qrs_feed(benchmark: BenchmarkFixture, lead: Ecg) -> None:
 def test_rhythm_in_one_second_chunks(benchmark: BenchmarkFixture, lead: Ecg) -> None:
     """Detection and events, chunk by chunk from Python."""
     coeffs = design(RATE)
-    t, code, milli = np.zeros(64, np.int64), np.zeros(64, np.int64), np.zeros(64, np.int32)
+    t, code, milli = np.zeros(128, np.int64), np.zeros(128, np.int64), np.zeros(128, np.int32)
+    work = rhythm.scratch()
     chunks = lead.samples.reshape(SECONDS, -1)
 
     def run() -> None:
         row = np.zeros(rhythm.ROW)
         for k in range(SECONDS):
-            rhythm.feed_chunk(row, 1000 * k, RATE, lead.gain, chunks[k], coeffs, t, code, milli)
+            rhythm.feed_chunk(row, 1000 * k, RATE, lead.gain, chunks[k], coeffs, work, t, code, milli)
 
     benchmark(run)
 

@@ -10,11 +10,11 @@ from ingest.columns import Batch
 from ingest.signals import SIGNALS, Kind
 from kernels import rhythm
 from kernels.ecg_chunks import feed_chunks
+from kernels.ecg_readings import ROOM, ROOM_PER_S
 
 __all__ = ["Derived", "Streams"]
 
 _LEADS = sorted(signal.code for signal in SIGNALS if signal.kind is Kind.WAVEFORM)
-_ROOM = 40  # readings of `rhythm.max_readings` beside two a second
 _BLOCK = 64
 
 I64 = npt.NDArray[np.int64]
@@ -36,6 +36,7 @@ class Streams:
 
     def __init__(self) -> None:
         self.used = 0
+        self._work = rhythm.scratch()
         self.states = np.zeros((0, rhythm.ROW))
         self._of = np.zeros((0, len(_LEADS)), np.int32)  # slot, lead -> stream + 1
 
@@ -56,13 +57,14 @@ class Streams:
         packet = batch.chunk_packet[chunks]
         rates, which = np.unique(batch.chunk_rate[chunks], return_inverse=True)
         begin, end = batch.sample_at[chunks], batch.sample_at[chunks + 1]
-        room = int(np.sum(_ROOM + 2 * ((end - begin) // batch.chunk_rate[chunks]).astype(np.int64)))
+        seconds = int(np.sum((end - begin) // batch.chunk_rate[chunks]))
+        room = ROOM * len(chunks) + ROOM_PER_S * seconds
         t_ms, code, milli = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int32)
         count = np.empty(len(chunks), np.int64)
         total = feed_chunks(
             self._streams(chunk_slots, batch.chunk_code[chunks]), batch.t_ms[packet], batch.chunk_rate[chunks],
             batch.chunk_gain[chunks], np.array([design(float(rate)) for rate in rates]), which.astype(np.int64),
-            begin, end, batch.samples, self.states, count, t_ms, code, milli,
+            begin, end, batch.samples, self.states, self._work, count, t_ms, code, milli,
         )  # fmt: skip
         refused[packet[count < 0]] = True
         per_packet = np.zeros(n + 1, np.int64)

@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from kernels._jit import jit
 from kernels._types import F64, I32, I64
-from kernels.rhythm import feed_chunk, max_readings
+from kernels.rhythm import Scratch, feed_chunk, max_readings
 
 __all__ = ["feed_chunks"]
 
@@ -22,6 +22,7 @@ def feed_chunks(
     sample_to: I64,
     samples: npt.NDArray[np.int16],
     states: F64,
+    work: Scratch,
     count: I64,
     out_t: I64,
     out_code: I64,
@@ -38,6 +39,8 @@ def feed_chunks(
         From `engine.ecg_design.design`.
     states : float64[streams, ROW]
         Changed in place.
+    work : Scratch
+        Of this thread.
     count : int64[chunks]
         Filled with the number of readings that each gave, or a negative refusal of `kernels.rhythm`.
     out_t, out_code, out_milli : int64[m], int64[m], int32[m]
@@ -54,7 +57,7 @@ def feed_chunks(
         room = max_readings(len(part), rate_hz[j])
         count[j] = feed_chunk(
             states[stream[j]], t0_ms[j], rate_hz[j], gain[j], part, coeffs[design[j]],
-            out_t[n : n + room], out_code[n : n + room], out_milli[n : n + room],
+            work, out_t[n : n + room], out_code[n : n + room], out_milli[n : n + room],
         )  # fmt: skip
         n += max(count[j], 0)
     return n

@@ -16,7 +16,7 @@ from kernels import episodes, qrs, rhythms, ventricular
 from kernels._jit import jit
 from kernels._types import F64, I16, I64, Flag
 
-__all__ = ["FINISH_ROOM", "ROW", "feed", "finish", "follow", "max_beats", "max_rows", "restart"]
+__all__ = ["FINISH_ROOM", "ROW", "feed", "finish", "follow", "max_beats", "max_rows", "next_tick", "restart"]
 
 FINISH_ROOM = qrs.FINISH_ROOM
 """Beats that `finish` can give."""
@@ -122,7 +122,7 @@ def _finish(row: F64, at: float, is_lost: Flag, lost: float, rate: float, out: I
 
 
 @jit
-def _next_tick(row: F64, rate: float) -> int:
+def next_tick(row: F64, rate: float) -> int:
     """Give the sample count of the next half second."""
     return int((row[L_TICK] + 1.0) * _TICK_S * rate)
 
@@ -182,7 +182,7 @@ def feed(
         return qrs.NO_ROOM
     beats = rows = at = 0
     while at < n:
-        boundary = _next_tick(row, rate)
+        boundary = next_tick(row, rate)
         end = min(n, at + boundary - int(row[qrs.S_N]))
         found = qrs.feed(row, samples[at:end], gain, coeffs, out_beat[beats:], out_decided[beats:])
         if found < 0:
@@ -263,7 +263,7 @@ def follow(
     lost = 0.0
     inside = False
     while now < length:
-        tick = _next_tick(row, rate)
+        tick = next_tick(row, rate)
         now = min(tick, length)
         if span < len(lost_from):
             now = min(now, lost_to[span] if inside else lost_from[span])

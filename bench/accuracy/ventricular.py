@@ -122,7 +122,9 @@ def follow(x: npt.NDArray[np.int16], work_hz: float, group: int, models: F64 = v
         ring[np.arange(begin, end) & (_RING - 1)] = x[begin:end]
         windows = state[ventricular.S_WINDOWS]
         take(
-            ventricular.follow(state, ring, 0.0, end, work_hz, models, kinds, onsets, ends, decisions, confidence)
+            ventricular.follow(
+                state, ring, 0.0, end, work_hz, models, kinds, onsets, ends, decisions, confidence
+            )
         )
         if state[ventricular.S_WINDOWS] > windows:
             at_s.append(end / work_hz)

@@ -15,9 +15,7 @@ NAMES = {rhythms.PAUSE: "PAUSE", rhythms.ASYS: "ASYS", rhythms.BRADY: "BRADY", r
 
 def followed(beats, lost, length, rate=RATE):
     """Rows of the kernel for beats that are known at once."""
-    rows = np.zeros(
-        (ecg_lead.max_rows(length, len(beats) + len(lost), rate), rhythms.ROW_WIDTH), np.int64
-    )
+    rows = np.zeros((ecg_lead.max_rows(length, len(beats) + len(lost), rate), rhythms.ROW_WIDTH), np.int64)
     spans = np.array(lost, np.int64).reshape(-1, 2)
     count = ecg_lead.follow(
         np.zeros(ecg_lead.ROW),
@@ -135,7 +133,7 @@ def test_the_stream_is_the_oracle(intervals, cuts, tail, rate):
 def test_each_row_that_ends_was_said_when_it_began(intervals):
     beats = np.cumsum(intervals, dtype=np.int64).tolist()
     begun = {}
-    for kind, start, end, decided in followed(beats, [], sum(intervals) + 1).tolist():
+    for kind, start, end, decided in followed(beats, [], sum(intervals) + 1):
         if end < 0:
             assert kind not in begun
             begun[kind] = (start, decided)

@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 from engine.ecg_design import design
 from ingest.signals import by_code
 from ingest.simulator.ecg import Rhythm, synthesize
-from kernels import qrs, rhythm
+from kernels import ecg_lead, ecg_readings, qrs, rhythm, ventricular
 
 T0 = 1_767_222_000_000
 RATE = 250.0
 GAIN = 500.0
+WORK = rhythm.scratch()
+INTEGERS = np.r_[qrs.S_AFTER : qrs.STATE, ecg_lead.L_VENTRICULAR + ventricular.S_RING : ecg_lead.ROW]
+"""Where a row is not made of floats."""
 
 
 class Stream:
@@ -34,6 +37,7 @@ class Stream:
             gain,
             np.ascontiguousarray(samples),
             design(rate),
+            WORK,
             t,
             code,
             milli,
@@ -74,7 +78,7 @@ def every(rr, start, end):
 @pytest.mark.parametrize("rate_per_min", [40.0, 75.0, 120.0, 180.0])
 def test_rate_of_each_ten_seconds(rate_per_min):
     stream = Stream().cut(paced(every(60.0 / rate_per_min, 0.5, 60.0), 60.0))
-    found = stream.of(rhythm.CODE_RATE)
+    found = stream.of(ecg_readings.CODE_RATE)
     assert [t for t, _ in found] == [10_000, 20_000, 30_000, 40_000, 50_000, 60_000]
     assert [value for _, value in found] == pytest.approx([rate_per_min] * 6, abs=0.5)
 
@@ -82,7 +86,7 @@ def test_rate_of_each_ten_seconds(rate_per_min):
 def test_a_pause_is_said_while_it_lasts_and_when_it_ends():
     beats = [*every(0.8, 0.5, 12.0), *every(0.8, 17.3, 30.0)]
     last = max(beat for beat in beats if beat < 12.0)
-    found = Stream().cut(paced(beats, 30.0)).of(rhythm.CODE_PAUSE)
+    found = Stream().cut(paced(beats, 30.0)).of(ecg_readings.CODE_PAUSE)
     assert [t for t, _ in found] == pytest.approx(
         [1000 * (last + 3), 1000 * (last + 4), 1000 * (last + 5), 17_300], abs=8
     )
@@ -92,7 +96,7 @@ def test_a_pause_is_said_while_it_lasts_and_when_it_ends():
 @pytest.mark.parametrize(("gap", "pauses"), [(2.9, 0), (3.1, 1)])
 def test_three_seconds_are_a_pause_and_less_is_not(gap, pauses):
     beats = [*every(0.8, 0.5, 10.2), *[10.1 + gap + k for k in every(0.8, 0.0, 15.0)]]
-    found = Stream().cut(paced(beats, 28.0)).of(rhythm.CODE_PAUSE)
+    found = Stream().cut(paced(beats, 28.0)).of(ecg_readings.CODE_PAUSE)
     assert len([value for _, value in found if value > 3.0]) == pauses
 
 
@@ -102,7 +106,7 @@ def test_a_pause_is_said_within_two_seconds_of_three():
     last = max(every(0.8, 0.5, 12.0))
     for k in range(len(samples) // 25):
         stream.feed(k * 100, samples[25 * k : 25 * (k + 1)])
-        if stream.of(rhythm.CODE_PAUSE):
+        if stream.of(ecg_readings.CODE_PAUSE):
             assert (k + 1) * 0.1 - last <= 5.0
             break
     else:
@@ -111,14 +115,14 @@ def test_a_pause_is_said_within_two_seconds_of_three():
 
 @pytest.mark.parametrize("flat", [0, 1234])
 def test_a_flat_line_is_a_pause_from_the_start(flat):
-    found = Stream().cut(np.full(250 * 35, flat, np.int16)).of(rhythm.CODE_PAUSE)
+    found = Stream().cut(np.full(250 * 35, flat, np.int16)).of(ecg_readings.CODE_PAUSE)
     assert found == [(1000 * s, float(s)) for s in (3, 4, 5, 6, 7, 8, 9, 10, 20, 30)]
 
 
 def test_asystole_under_noise_and_wander_is_a_pause():
     ecg = synthesize(Rhythm.ASYSTOLE, 30.0, 1, noise_mv=0.01)
     alive = synthesize(Rhythm.SINUS, 30.0, 1, noise_mv=0.01)
-    found = Stream().cut(np.concatenate([alive.samples, ecg.samples])).of(rhythm.CODE_PAUSE)
+    found = Stream().cut(np.concatenate([alive.samples, ecg.samples])).of(ecg_readings.CODE_PAUSE)
     assert [value for _, value in found] == [3, 4, 5, 6, 7, 8, 9, 10, 20, 30]
 
 
@@ -127,26 +131,26 @@ def test_a_lost_signal_is_not_a_pause_and_no_interval_spans_it(rail):
     samples = paced(every(0.8, 0.5, 60.0), 60.0)
     samples[20 * 250 : 32 * 250] = rail
     stream = Stream().cut(samples)
-    assert stream.of(rhythm.CODE_PAUSE) == []
-    assert [value for _, value in stream.of(rhythm.CODE_RATE)] == pytest.approx([75.0] * 5, abs=0.5)
+    assert stream.of(ecg_readings.CODE_PAUSE) == []
+    assert [value for _, value in stream.of(ecg_readings.CODE_RATE)] == pytest.approx([75.0] * 5, abs=0.5)
 
 
 def test_asystole_after_a_lost_signal_is_a_pause():
     samples = paced(every(0.8, 0.5, 20.0), 60.0)
     samples[20 * 250 : 32 * 250] = -32768
-    found = Stream().cut(samples).of(rhythm.CODE_PAUSE)
+    found = Stream().cut(samples).of(ecg_readings.CODE_PAUSE)
     assert found[:3] == [(35_000, 3.0), (36_000, 4.0), (37_000, 5.0)]
 
 
 def test_slow_and_fast_runs():
     slow = Stream().cut(paced(every(1.5, 0.5, 60.0), 60.0))
-    assert [value for _, value in slow.of(rhythm.CODE_SLOW)] == pytest.approx([40.0] * 6, abs=0.4)
-    assert slow.of(rhythm.CODE_FAST) == []
+    assert [value for _, value in slow.of(ecg_readings.CODE_SLOW)] == pytest.approx([40.0] * 6, abs=0.4)
+    assert slow.of(ecg_readings.CODE_FAST) == []
     fast = Stream().cut(paced(every(0.4, 0.5, 60.0), 60.0))
-    assert [value for _, value in fast.of(rhythm.CODE_FAST)] == pytest.approx([150.0] * 6, abs=1.5)
-    assert fast.of(rhythm.CODE_SLOW) == []
+    assert [value for _, value in fast.of(ecg_readings.CODE_FAST)] == pytest.approx([150.0] * 6, abs=1.5)
+    assert fast.of(ecg_readings.CODE_SLOW) == []
     usual = Stream().cut(paced(every(0.8, 0.5, 60.0), 60.0))
-    assert usual.of(rhythm.CODE_FAST) == usual.of(rhythm.CODE_SLOW) == []
+    assert usual.of(ecg_readings.CODE_FAST) == usual.of(ecg_readings.CODE_SLOW) == []
 
 
 def test_the_most_extreme_of_ten_seconds():
@@ -154,29 +158,29 @@ def test_the_most_extreme_of_ten_seconds():
     beats = [0.5]
     while beats[-1] < 40.0:
         beats.append(beats[-1] + (1.6 if 11.0 < beats[-1] < 17.0 else 1.1))
-    found = Stream().cut(paced(beats, 40.0)).of(rhythm.CODE_SLOW)
+    found = Stream().cut(paced(beats, 40.0)).of(ecg_readings.CODE_SLOW)
     assert found[1][1] == pytest.approx(60.0 / 1.6, abs=0.4)
     assert found[0][1] == pytest.approx(60.0 / 1.1, abs=0.6)
 
 
 def test_sixteen_fast_intervals_are_needed():
     beats = [*every(0.8, 0.5, 10.0), *[10.1 + 0.4 * k for k in range(14)], *every(0.8, 16.5, 40.0)]
-    assert all(value < 140 for _, value in Stream().cut(paced(beats, 40.0)).of(rhythm.CODE_FAST))
+    assert all(value < 140 for _, value in Stream().cut(paced(beats, 40.0)).of(ecg_readings.CODE_FAST))
 
 
 def test_too_few_intervals_give_no_rate():
     # Beats only in the first two of the second ten seconds.
     beats = [*every(0.8, 0.5, 11.7)]
-    found = Stream().cut(paced(beats, 30.0)).of(rhythm.CODE_RATE)
+    found = Stream().cut(paced(beats, 30.0)).of(ecg_readings.CODE_RATE)
     assert [t for t, _ in found] == [10_000]
 
 
 def test_codes_are_those_of_the_table():
     for code, name in (
-        (rhythm.CODE_RATE, "heart_rate_ecg"),
-        (rhythm.CODE_PAUSE, "ecg_pause"),
-        (rhythm.CODE_SLOW, "ecg_bradycardia"),
-        (rhythm.CODE_FAST, "ecg_tachycardia"),
+        (ecg_readings.CODE_RATE, "heart_rate_ecg"),
+        (ecg_readings.CODE_PAUSE, "ecg_pause"),
+        (ecg_readings.CODE_SLOW, "ecg_bradycardia"),
+        (ecg_readings.CODE_FAST, "ecg_tachycardia"),
     ):
         assert by_code(code).name == name
 
@@ -199,10 +203,10 @@ def test_no_interval_spans_a_gap_and_its_pause_is_not_one():
     stream = Stream()
     stream.feed(0, samples)
     stream.feed(33_000, samples)
-    assert stream.of(rhythm.CODE_PAUSE) == []
+    assert stream.of(ecg_readings.CODE_PAUSE) == []
     # The window that the gap cut short is closed at the end of what came.
-    assert [t for t, _ in stream.of(rhythm.CODE_RATE)] == [10_000, 20_000, 25_000, 43_000, 53_000]
-    assert [value for _, value in stream.of(rhythm.CODE_RATE)] == pytest.approx([75.0] * 5, abs=0.5)
+    assert [t for t, _ in stream.of(ecg_readings.CODE_RATE)] == [10_000, 20_000, 25_000, 43_000, 53_000]
+    assert [value for _, value in stream.of(ecg_readings.CODE_RATE)] == pytest.approx([75.0] * 5, abs=0.5)
 
 
 def test_a_clock_that_drifts_is_followed():
@@ -211,7 +215,7 @@ def test_a_clock_that_drifts_is_followed():
     for k in range(120):
         # The device counts 1000 ms where 1000.8 ms pass.
         assert stream.feed(k * 1000.8, samples[250 * k : 250 * (k + 1)]) >= 0
-    found = stream.of(rhythm.CODE_RATE)
+    found = stream.of(ecg_readings.CODE_RATE)
     assert len(found) == 12  # never a gap
     assert [value for _, value in found] == pytest.approx([75.0] * 12, abs=0.5)
     assert found[-1][0] == pytest.approx(120 * 1000.8, abs=8)
@@ -222,7 +226,7 @@ def test_strips_each_have_their_rate_at_once():
     for k in range(4):
         strip = paced(every(60.0 / (60 + 10 * k), 0.4, 30.0), 30.0)
         stream.feed(k * 86_400_000, strip)
-        assert stream.of(rhythm.CODE_RATE)[-1][1] == pytest.approx(60 + 10 * k, abs=1.0)
+        assert stream.of(ecg_readings.CODE_RATE)[-1][1] == pytest.approx(60 + 10 * k, abs=1.0)
 
 
 def test_a_change_of_rate_or_gain_goes_on():
@@ -232,7 +236,7 @@ def test_a_change_of_rate_or_gain_goes_on():
     stream.feed(0, one)
     assert stream.feed(20_000, two, rate=500.0) > 0
     assert stream.feed(40_000, (two // 5).astype(np.int16), rate=500.0, gain=GAIN / 5) > 0
-    found = stream.of(rhythm.CODE_RATE)
+    found = stream.of(ecg_readings.CODE_RATE)
     assert [t for t, _ in found] == [10_000, 20_000, 30_000, 40_000, 50_000, 60_000]
     assert [value for _, value in found] == pytest.approx([75.0] * 6, abs=0.8)
 
@@ -247,9 +251,12 @@ def test_refusals_take_nothing():
         (RATE, np.nan, 1000, rhythm.BAD_CHUNK),
         (RATE, GAIN, 10, rhythm.NO_ROOM),
     ):
-        assert rhythm.feed_chunk(row, T0, rate, gain, samples, design(RATE), out[:room], out, milli) == answer
+        assert (
+            rhythm.feed_chunk(row, T0, rate, gain, samples, design(RATE), WORK, out[:room], out, milli)
+            == answer
+        )
         assert not row.any()
-    assert rhythm.feed_chunk(row, T0, RATE, GAIN, samples[:0], design(RATE), out, out, milli) == 0
+    assert rhythm.feed_chunk(row, T0, RATE, GAIN, samples[:0], design(RATE), WORK, out, out, milli) == 0
     assert not row.any()
 
 
@@ -304,7 +311,7 @@ def test_any_chunks_are_taken_or_refused(chunks):
         assert count >= 0 or count == rhythm.SEEN
         if count >= 0:
             at += gap + len(samples) * 1000.0 / rate if len(samples) else 0.0
-    row = np.delete(stream.row[: rhythm.R_SCRATCH], slice(qrs.S_RING, qrs.STATE))  # the ring is not floats
+    row = np.delete(stream.row, INTEGERS)
     assert np.isfinite(row).all()
     for _, code, value in stream.readings:
         signal = by_code(code)
