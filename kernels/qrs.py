@@ -42,6 +42,7 @@ __all__ = [
     "feed",
     "finish",
     "max_beats",
+    "refused_share",
     "restart",
     "settled",
 ]
@@ -171,6 +172,13 @@ def _median8(state: F64, at: int) -> float:
         if found == 2:
             break
     return 0.5 * float(low + high)
+
+
+@jit
+def refused_share(state: F64) -> float:
+    """Give the usual height of what was refused as a beat, of the height of beats: low in a clean signal."""
+    beats = _median8(state, S_BEATS)
+    return _median8(state, S_NOISE) / beats if beats > 0.0 else 0.0
 
 
 @jit
