@@ -7,9 +7,9 @@ The steps are those of the open literature, put together for a stream:
 - every local maximum of that feature that stays the highest for 200 ms is a *candidate*, compared with a
   threshold between the levels of the last eight beats and of the last eight other candidates (Pan and
   Tompkins 1985; the median of eight is Hamilton's);
-- a candidate within 360 ms of a beat whose steepest slope is under 0.6 of that beat's is a T wave (Pan and
-  Tompkins);
-- when no beat came for 1.5 mean RR intervals, the highest candidate since is looked at again with 0.6 of the
+- a candidate within 330 ms of a beat whose steepest slope is under 0.6 of that beat's is a T wave (Pan and
+  Tompkins have 360 ms and half); within 500 ms where noise is high;
+- when no beat came for 1.5 mean RR intervals, the highest candidate since is looked at again with 0.7 of the
   threshold (search-back, both papers). Deviation: a candidate is looked at again at the latest 0.9 s after it
   happened, so that every beat is decided within 1 s, and after 2.5 s without a beat the threshold is a
   quarter: a lead whose amplitude drops must not stay silent;
@@ -42,6 +42,7 @@ __all__ = [
     "feed",
     "finish",
     "max_beats",
+    "refused_share",
     "restart",
     "settled",
 ]
@@ -64,11 +65,16 @@ COEFFS = C_SOS + 10
 # ---- Parameters of detection. Times in seconds.
 _CONFIRM_S = 0.2  # a candidate has been the highest for so long
 _REFRACTORY_S = 0.2
-_T_WAVE_S = 0.36
+_T_WAVE_S = 0.33
+_T_WAVE_NOISY_S = (
+    0.5  # where noise is high, what follows a beat closely must be as steep as a beat for longer
+)
+_NOISY = 0.25  # level of noise, of that of beats: clean records have less, noise of electrodes more
 _T_WAVE_SLOPE = 0.6
-_THRESHOLD = 0.35  # between the levels of noise (0) and of beats (1)
+_THRESHOLD = 0.32  # between the levels of noise (0) and of beats (1)
+_BACK_S = 0.36  # nothing closer to the last beat is looked at again
 _BACK_RR = 1.5
-_BACK_SHARE = 0.6
+_BACK_SHARE = 0.7
 _LATE_S = 2.5
 _LATE_SHARE = 0.25
 _AGE_S = 0.9
@@ -174,6 +180,13 @@ def _median8(state: F64, at: int) -> float:
 
 
 @jit
+def refused_share(state: F64) -> float:
+    """Give the usual height of what was refused as a beat, of the height of beats: low in a clean signal."""
+    beats = _median8(state, S_BEATS)
+    return _median8(state, S_NOISE) / beats if beats > 0.0 else 0.0
+
+
+@jit
 def _push8(state: F64, at: int, value: float) -> None:
     for i in range(at, at + 7):
         state[i] = state[i + 1]
@@ -211,7 +224,8 @@ def _drop_candidates(state: F64, first: int) -> None:
 
 @jit
 def _is_t_wave(state: F64, i: int, since: float, work: float) -> bool:
-    return since < _T_WAVE_S * work and state[S_CAND_S + i] < _T_WAVE_SLOPE * state[S_LAST_SLOPE]
+    window = _T_WAVE_NOISY_S if refused_share(state) > _NOISY else _T_WAVE_S
+    return since < window * work and state[S_CAND_S + i] < _T_WAVE_SLOPE * state[S_LAST_SLOPE]
 
 
 @jit
@@ -270,7 +284,7 @@ def _look_back(state: F64, coeffs: F64, ended: Flag) -> int:
     height = 0.0
     for i in range(count):
         h = state[S_CAND_H + i]
-        if state[S_CAND_J + i] - last > _T_WAVE_S * work and h > least and h > height:
+        if state[S_CAND_J + i] - last > _BACK_S * work and h > least and h > height:
             height = h
             best = i
     if best >= 0:

@@ -98,7 +98,7 @@ class Oracle:
 
     def threshold(self):
         low = statistics.median(self.noise[-8:])
-        return max(low + 0.35 * (statistics.median(self.heights[-8:]) - low), 8.0)
+        return max(low + 0.32 * (statistics.median(self.heights[-8:]) - low), 8.0)
 
     def accept(self, candidate, level):
         where, _, slope, position = candidate
@@ -112,7 +112,8 @@ class Oracle:
     def judge(self, candidate):
         where, height, slope, _ = candidate
         since = np.inf if self.last is None else where - self.last
-        t_wave = since < 0.36 * self.work and slope < 0.6 * self.slope
+        noisy = statistics.median(self.noise[-8:]) / statistics.median(self.heights[-8:]) > 0.25
+        t_wave = since < (0.5 if noisy else 0.33) * self.work and slope < 0.6 * self.slope
         if height > self.threshold() and since > 0.2 * self.work and not t_wave:
             self.accept(candidate, min(height, 2.0 * statistics.median(self.heights[-8:])))
             return True
@@ -127,7 +128,7 @@ class Oracle:
         aged = j >= first + self.age
         if elapsed > 1.5 * mean or (aged and first - self.since >= 0.35 * mean):
             late = elapsed > 2.5 * self.work
-            least = max(self.threshold() * (0.25 if late else 0.6), 8.0)
+            least = max(self.threshold() * (0.25 if late else 0.7), 8.0)
             fit = [c for c in self.waiting if c[0] - self.since > 0.36 * self.work and c[1] > least]
             if fit:
                 best = max(fit, key=lambda c: c[1])
