@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.accuracy import af as accuracy
 from kernels import atrial_fibrillation as af
 
 RATE = 250.0
@@ -240,3 +241,21 @@ def test_burden_counts_seconds_in_fibrillation_of_seconds_watched():
     assert state[af.A_WATCHED_S] == pytest.approx(span - lost)
     assert state[af.A_FIBRILLATION_S] == pytest.approx(span)
     assert not state[: af.A_WATCHED_S].any()
+
+
+# ---- Real records.
+
+
+@pytest.mark.ecg
+@pytest.mark.parametrize(
+    ("work", "only", "sensitivity", "specificity"),
+    [("afdb", ("04746", "04048"), 99.0, 99.5), ("mitdb DS1, beats", ("201", "207", "208"), 95.0, 98.5)],
+)
+def test_floor_on_real_records(ecg_folder, work, only, sensitivity, specificity):
+    """Changes should not lead to worse results."""
+    (chosen,) = (one for one in accuracy.WORKS if one.name.startswith(work))
+    total, each = accuracy.run(chosen, ecg_folder, only)
+    assert len(each) == len(only)
+    figures = total.figures()
+    assert figures["duration Se"] >= sensitivity
+    assert figures["duration Sp"] >= specificity
