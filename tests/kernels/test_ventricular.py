@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy import signal
 
 from bench.accuracy import ventricular as accuracy
+from engine import whole_lead
 from kernels import fibrillation_features as ff
 from kernels import ventricular
 
@@ -202,9 +203,9 @@ def test_polarity_changes_nothing_of_substance(seed):
 def test_samples_and_gain_together_change_nothing(gain):
     x = lead(7).astype(float)
     samples = np.rint(np.repeat(x, 2) * gain / 1000.0).astype(np.int16)
-    averaged, work_hz, group = accuracy.averaged(samples, 250.0, gain)
+    averaged, work_hz, group = whole_lead.averaged(samples, 250.0, gain)
     assert (work_hz, group) == (125.0, 2)
-    kinds = [kind for kind, *_ in accuracy.follow(averaged, work_hz, group).episodes]
+    kinds = [kind for kind, *_ in whole_lead.follow(averaged, work_hz, group).episodes]
     assert ventricular.FIBRILLATION in kinds
 
 
@@ -225,7 +226,7 @@ def test_real_fibrillation_is_found(ecg_folder):
     total = accuracy.Score()
     for name in ("cu01", "cu15", "cu31"):
         truth = accuracy.read(ecg_folder / "cudb" / name)
-        judged = accuracy.follow(truth.x, truth.work_hz, truth.group)
+        judged = whole_lead.follow(truth.x, truth.work_hz, truth.group)
         total.add(accuracy.score(truth, judged, either=False))
     assert total.sensitivity >= 98.0
     assert total.specificity >= 97.0
@@ -236,4 +237,4 @@ def test_real_fibrillation_is_found(ecg_folder):
 @pytest.mark.parametrize("name", ["101", "203", "208"])
 def test_no_fibrillation_where_there_is_none(ecg_folder, name):
     truth = accuracy.read(ecg_folder / "mitdb" / name)
-    assert not [e for e in accuracy.follow(truth.x, truth.work_hz, truth.group).episodes if e[0] == 1]
+    assert not [e for e in whole_lead.follow(truth.x, truth.work_hz, truth.group).episodes if e[0] == 1]
