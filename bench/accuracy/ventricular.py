@@ -54,7 +54,11 @@ class Floors:
     delay_s: float
 
 
-FLOORS = {False: Floors((90.0, 95.0), (92.0, 95.0), 6.0), True: Floors((90.0, 95.0), (92.0, 95.0), 6.0)}
+# By whether it is cross-validated.
+FLOORS = {
+    False: Floors((92.5, 97.5), (94.5, 97.0), 6.0),
+    True: Floors((91.5, 96.5), (93.5, 95.5), 6.0),
+}
 FALSE_A_DAY = 1.0
 
 
