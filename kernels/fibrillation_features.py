@@ -20,7 +20,7 @@ import numpy as np
 from kernels._jit import jit
 from kernels._types import F64, I16
 
-__all__ = ["FEATURES", "WINDOW_S", "amplitude_uv", "features", "steep_share"]
+__all__ = ["BLOCKS", "FEATURES", "WINDOW_S", "amplitude_uv", "features", "steep_share"]
 
 FEATURES = 13
 WINDOW_S = 8.0
