@@ -12,8 +12,8 @@ tachycardia. And only when its amplitude is over `FLOOR_UV`: asystole and a lead
 (clinical reference, section 4.5; a QRS detector has such a floor too).
 
 A fast tachycardia and flutter are not told apart by the waveform of one lead: 95 % of the time of tachycardia in
-vfdb is called fibrillation, 1 % tachycardia. A model of one against the other, cross-validated by record, kept 91 % of the
-fibrillation and still called 56 % of the tachycardia so; class and regularity of beats must tell.
+vfdb is called fibrillation, 1 % tachycardia. A model of one against the other, cross-validated by record, kept
+91 % of the fibrillation and still called 56 % of the tachycardia so; class and regularity of beats must tell.
 
 An episode begins where the smoothed score passes a threshold and ends where it falls under a lower one. The
 score of a window speaks of its middle: onset and end are put before the decision by as much, and the moment of
