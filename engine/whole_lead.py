@@ -46,7 +46,7 @@ def follow(x: npt.NDArray[np.int16], work_hz: float, group: int, models: F64 = v
     state, ring = np.zeros(ventricular.STATE), np.zeros(_RING, np.int16)
     room = ventricular.max_events(_RING, work_hz)
     kinds, onsets, ends, decisions = (np.zeros(room, np.int64) for _ in range(4))
-    confidence = np.zeros(room)
+    confidence, work = np.zeros(room), np.zeros(ventricular.WORK)
     found: list[tuple[int, int, int, int]] = []
     at_s: list[float] = []
     figures: list[F64] = []
@@ -65,14 +65,13 @@ def follow(x: npt.NDArray[np.int16], work_hz: float, group: int, models: F64 = v
         windows = state[ventricular.S_WINDOWS]
         take(
             ventricular.follow(
-                state, ring, 0.0, end, work_hz, models, kinds, onsets, ends, decisions, confidence
+                state, ring, 0.0, end, work_hz, models, work, kinds, onsets, ends, decisions, confidence
             )
         )
         if state[ventricular.S_WINDOWS] > windows:
             at_s.append(end / work_hz)
             judged = state[ventricular.S_JUDGED] > 0.0
-            first = ventricular.S_FEATURES
-            figures.append(state[first : first + FEATURES].copy() if judged else np.full(FEATURES, np.nan))
+            figures.append(work[-FEATURES:].copy() if judged else np.full(FEATURES, np.nan))
         begin = end
     take(ventricular.close(state, len(x), kinds, onsets, ends, decisions, confidence))
     return Judged(found, np.array(at_s), np.array(figures).reshape(-1, FEATURES))

@@ -1,121 +1,194 @@
-"""One ECG lead through all kernels that listen to it, from samples to beats and episodes.
+"""One ECG lead through all kernels that listen to it, from samples to beats, their classes, episodes and quality.
 
-The state of a lead is one row: the detector's, then that of each listener. A listener hears each beat once, in order,
-and a tick at every half second of the sample count, with the position up to which all beats are known. So nothing
-depends on how the samples were cut. **A new listener** is a slice of the row, a line in `_beat`, `_tick` and
-`_finish`, and a number in `kernels.rhythms` for what it finds.
+The state of a lead is one row: the detector's, then that of each listener. Who listens to beats hears each once, in
+order; who listens to their classes hears them a beat later; who listens to time hears a tick at every half second of
+the sample count. So nothing depends on how the samples were cut. **A new listener** is a slice of the row, a line in
+`_beat`, `_classed`, `_tick` and `finish`, and a number in `kernels.rhythms` for what it finds.
 
 `feed` and `finish` take samples. `follow` takes beats that somebody else marked, for records without a waveform: the
 same listeners, but for those that need samples.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from kernels import atrial_fibrillation as af
-from kernels import episodes, qrs, rhythms, ventricular
+from kernels import beats, episodes, qrs, quality, rhythms, ventricular, ventricular_runs
 from kernels._jit import jit
 from kernels._types import F64, I16, I64, Flag
 
-__all__ = ["FINISH_ROOM", "ROW", "feed", "finish", "follow", "max_beats", "max_rows", "next_tick", "restart"]
-
-FINISH_ROOM = qrs.FINISH_ROOM
-"""Beats that `finish` can give."""
+__all__ = ["ROW", "Scratch", "feed", "finish", "follow", "next_tick", "restart", "scratch"]
 
 _TICK_S = 0.5
-_EVENTS = 16  # of the ventricular listener in half a second
-_ROOM = episodes.ROOM + 2  # rows that one beat can bring
+_EVENTS = 16  # of the listener to the waveform in half a second
+_BEAT_ROWS = episodes.ROOM + 2 * (1 + ventricular_runs.ROOM)  # rows that one beat and its class can bring
+_TICK_ROWS = episodes.ROOM + _EVENTS + 4
 
 L_TICK = qrs.STATE  # half seconds that are over
 L_HEARD = L_TICK + 1  # position of the newest beat; 0: none
-L_EPISODES = L_HEARD + 1
-L_AF = L_EPISODES + episodes.STATE
-L_VENTRICULAR = L_AF + af.STATE
-L_OUT = L_VENTRICULAR + ventricular.STATE  # what listeners write before it is told on
-ROW = L_OUT + 5 * _EVENTS
+L_CLASSED = L_HEARD + 1  # position of the newest beat whose class is known
+L_GRADE = L_CLASSED + 1  # quality now: 0 good, else its number in `kernels.rhythms`
+L_GRADE_FROM = L_GRADE + 1
+L_EPISODES = L_GRADE_FROM + 1
+L_RUNS = L_EPISODES + episodes.STATE
+L_AF = L_RUNS + ventricular_runs.STATE
+L_BEATS = L_AF + af.STATE
+L_QUALITY = L_BEATS + beats.BEATS_STATE
+L_WAVE = L_QUALITY + quality.QUALITY
+ROW = L_WAVE + ventricular.STATE
 """Length of the state of one lead, float64. All zero is a new lead."""
 
 
-@jit
-def max_beats(n: int, rate: float) -> int:
-    """Length that the outputs of beats need for `n` samples."""
-    return qrs.max_beats(n, rate)
+class Scratch(NamedTuple):
+    """What one thread writes on: what was found last, and what is of no use afterwards (`scratch` makes it).
+
+    The first ``counts[0]`` of `beat` and `decided` are R peaks and the moments at which they were known; the first
+    ``counts[1]`` of `kind` are classes, of the beats in their order, each a beat later than the beat; the first
+    ``counts[2]`` of `rows` are rows of `kernels.rhythms`. Positions are samples since the lead's first.
+    """
+
+    counts: I64
+    beat: I64
+    decided: I64
+    kind: I64
+    rows: I64
+    models: F64
+    said: F64
+    classed: I64
+    events: I64
+    confidence: F64
+    wave: F64
 
 
-@jit
-def max_rows(n: int, beats: int, rate: float) -> int:
-    """Rows that the output of episodes needs for `n` samples with at most `beats` beats."""
-    return (_ROOM + _EVENTS) * (beats + int(n / (_TICK_S * rate)) + 3)
+def scratch(seconds: float) -> Scratch:
+    """Make the scratch of one thread for `feed` with at most so many seconds, or at most so many beats a `follow`."""
+    most = qrs.max_beats(int(seconds * 100.0) + 1, 100.0) + qrs.FINISH_ROOM
+    ticks = int(seconds / _TICK_S) + 3
+    rows = (most + 2) * _BEAT_ROWS + ticks * _TICK_ROWS
+    return Scratch(
+        counts=np.zeros(3, np.int64),
+        beat=np.empty(most, np.int64),
+        decided=np.empty(most, np.int64),
+        kind=np.empty(most + 2, np.int64),
+        rows=np.empty((rows, rhythms.ROW_WIDTH), np.int64),
+        models=ventricular.MODELS,
+        said=np.empty(4),
+        classed=np.empty(3, np.int64),
+        events=np.empty(4 * _EVENTS, np.int64),
+        confidence=np.empty(_EVENTS),
+        wave=np.empty(ventricular.WORK),
+    )
 
 
 # ---- Listeners.
 
 
 @jit
-def _beat(
-    row: F64, at: float, ectopic: Flag, decided: float, lost: float, rate: float, out: I64, n: int
-) -> int:
-    """Tell each listener of a beat; give the number of rows."""
-    n = episodes.beat(row[L_EPISODES:L_AF], at, decided, lost, rate, out, n)
-    broken = row[L_HEARD] < lost <= at
-    row[L_HEARD] = at
-    said = row[L_OUT : L_OUT + 4]
-    if af.take_beat(row[L_AF:L_VENTRICULAR], at, ectopic, broken, rate, said) != af.NONE:
-        n = _atrial(said, decided, out, n)
-    return n
+def _classed(row: F64, at: float, kind: int, now: float, lost: float, rate: float, work: Scratch) -> None:
+    """Tell who listens to classes of the next beat."""
+    n = int(work.counts[2])
+    broken = row[L_CLASSED] < lost <= at
+    row[L_CLASSED] = at
+    n = ventricular_runs.beat(row[L_RUNS:L_AF], at, kind == beats.V, broken, now, rate, work.rows, n)
+    if af.take_beat(row[L_AF:L_BEATS], at, kind != beats.N, broken, rate, work.said) != af.NONE:
+        n = _atrial(work, now, n)
+    work.kind[work.counts[1]] = kind
+    work.counts[1] += 1
+    work.counts[2] = n
 
 
 @jit
-def _atrial(said: F64, decided: float, out: I64, n: int) -> int:
+def _atrial(work: Scratch, now: float, n: int) -> int:
     """Write what the listener to atrial fibrillation said."""
+    said = work.said
     end = -1.0 if np.isnan(said[1]) else said[1]
-    return rhythms.write(out, n, rhythms.AF, said[0], end, max(decided, said[2]), said[3])
+    return rhythms.write(work.rows, n, rhythms.AF, said[0], end, max(now, said[2]), said[3])
 
 
 @jit
-def _ventricular(row: F64, coeffs: F64, count: int, out: I64, n: int) -> int:
+def _beat(row: F64, at: float, decided: float, now: float, lost: float, coeffs: F64, work: Scratch) -> None:
+    """Tell each listener of a beat that the detector found."""
+    rate = coeffs[qrs.C_RATE]
+    work.counts[2] = episodes.beat(
+        row[L_EPISODES:L_RUNS], at, decided, lost, rate, work.rows, int(work.counts[2])
+    )
+    quality.beat(row[L_QUALITY:L_WAVE], at)
+    unbroken = not row[L_HEARD] < lost <= at
+    row[L_HEARD] = at
+    out = work.classed
+    if beats.next_beat(
+        row[L_BEATS:L_QUALITY], row[qrs.S_RING : qrs.S_RING + qrs.RING // 4].view(np.int16), int(row[qrs.S_J]) - 1,
+        rate, coeffs[qrs.C_GROUP], at, now, unbroken, out,
+    ):  # fmt: skip
+        _classed(row, float(out[0]), int(out[1]), float(out[2]), lost, rate, work)
+
+
+@jit
+def _graded(row: F64, grade: int, at: float, work: Scratch) -> None:
+    """Write where the quality changes."""
+    kind = 0
+    if grade == quality.UNUSABLE:
+        kind = rhythms.UNUSABLE
+    elif grade == quality.QRS_ONLY:
+        kind = rhythms.QRS_ONLY
+    before = int(row[L_GRADE])
+    if kind == before:
+        return
+    n = int(work.counts[2])
+    if before > 0:
+        n = rhythms.write(work.rows, n, before, row[L_GRADE_FROM], at, row[L_GRADE_FROM], 1.0)
+    if kind > 0:
+        n = rhythms.write(work.rows, n, kind, at, -1.0, at, 1.0)
+    row[L_GRADE] = kind
+    row[L_GRADE_FROM] = at
+    work.counts[2] = n
+
+
+@jit
+def _wave(row: F64, coeffs: F64, count: int, work: Scratch) -> None:
     """Write what the listener to the waveform said, in samples."""
-    said = row[L_OUT : L_OUT + 4 * _EVENTS].view(np.int64)
+    said = work.events
     group = coeffs[qrs.C_GROUP]
+    n = int(work.counts[2])
     for i in range(count):
         kind = rhythms.VF if said[i] == ventricular.FIBRILLATION else rhythms.VT
         end = said[2 * _EVENTS + i] * group if said[2 * _EVENTS + i] >= 0 else -1.0
         n = rhythms.write(
-            out, n, kind, said[_EVENTS + i] * group, end, said[3 * _EVENTS + i] * group,
-            row[L_OUT + 4 * _EVENTS + i],
-        )  # fmt: skip
-    return n
+            work.rows,
+            n,
+            kind,
+            said[_EVENTS + i] * group,
+            end,
+            said[3 * _EVENTS + i] * group,
+            work.confidence[i],
+        )
+    work.counts[2] = n
 
 
 @jit
-def _wave(row: F64, coeffs: F64, models: F64, out: I64, n: int) -> int:
-    """Tell the listeners to the waveform of the averaged samples since the last tick; give the number of rows."""
-    said = row[L_OUT : L_OUT + 4 * _EVENTS].view(np.int64)
+def _tick(row: F64, coeffs: F64, work: Scratch) -> None:
+    """Tell who listens to time that a half second is over."""
+    rate = coeffs[qrs.C_RATE]
+    now, lost = row[qrs.S_N], row[qrs.S_BREAK]
+    ring = row[qrs.S_RING : qrs.S_RING + qrs.RING // 4].view(np.int16)
+    row[L_TICK] += 1.0
+    work.counts[2] = episodes.tick(
+        row[L_EPISODES:L_RUNS], now, qrs.settled(row, coeffs), _is_lost(row), lost, rate, work.rows,
+        int(work.counts[2]),
+    )  # fmt: skip
+    out = work.classed
+    if beats.tick(row[L_BEATS:L_QUALITY], ring, int(row[qrs.S_J]) - 1, rate, coeffs[qrs.C_GROUP], now, out):
+        _classed(row, float(out[0]), int(out[1]), float(out[2]), lost, rate, work)
+    said = work.events
     count = ventricular.follow(
-        row[L_VENTRICULAR:L_OUT], row[qrs.S_RING : qrs.S_RING + qrs.RING // 4].view(np.int16), row[qrs.S_OFFSET],
-        int(row[qrs.S_J]), coeffs[qrs.C_WORK], models, said[:_EVENTS], said[_EVENTS : 2 * _EVENTS],
-        said[2 * _EVENTS : 3 * _EVENTS], said[3 * _EVENTS :], row[L_OUT + 4 * _EVENTS : ROW],
+        row[L_WAVE:ROW], ring, row[qrs.S_OFFSET], int(row[qrs.S_J]), coeffs[qrs.C_WORK], work.models, work.wave,
+        said[:_EVENTS], said[_EVENTS : 2 * _EVENTS], said[2 * _EVENTS : 3 * _EVENTS], said[3 * _EVENTS :],
+        work.confidence,
     )  # fmt: skip
-    return _ventricular(row, coeffs, count, out, n)
-
-
-@jit
-def _end_wave(row: F64, coeffs: F64, out: I64, n: int) -> int:
-    said = row[L_OUT : L_OUT + 4 * _EVENTS].view(np.int64)
-    count = ventricular.close(
-        row[L_VENTRICULAR:L_OUT], int(row[qrs.S_J]), said[:_EVENTS], said[_EVENTS : 2 * _EVENTS],
-        said[2 * _EVENTS : 3 * _EVENTS], said[3 * _EVENTS :], row[L_OUT + 4 * _EVENTS : ROW],
-    )  # fmt: skip
-    return _ventricular(row, coeffs, count, out, n)
-
-
-@jit
-def _finish(row: F64, at: float, is_lost: Flag, lost: float, rate: float, out: I64, n: int) -> int:
-    """Tell each listener to beats that the lead ends; give the number of rows."""
-    n = episodes.finish(row[L_EPISODES:L_AF], at, is_lost, lost, rate, out, n)
-    said = row[L_OUT : L_OUT + 4]
-    if af.end_segment(row[L_AF:L_VENTRICULAR], rate, said) != af.NONE:
-        n = _atrial(said, at, out, n)
-    return n
+    _wave(row, coeffs, count, work)
+    if int(row[L_TICK]) % 2 == 0 and quality.second(row[L_QUALITY:L_WAVE], row, coeffs, now) >= 0:
+        _graded(row, quality.ten_seconds(row[L_QUALITY:L_WAVE], row), now, work)
 
 
 # ---- Sources.
@@ -134,17 +207,15 @@ def _is_lost(row: F64) -> bool:
 
 @jit
 def restart(row: F64, keep_levels: Flag) -> None:
-    """Begin a new segment at position 0; `keep_levels` as for `kernels.qrs.restart`."""
+    """Begin a new segment at position 0; `keep_levels` as for `kernels.qrs.restart`, and for the patient's shapes."""
     qrs.restart(row, keep_levels)
     for i in range(qrs.STATE, ROW):
-        row[i] = 0.0
+        if not (keep_levels and L_BEATS <= i < L_QUALITY):
+            row[i] = 0.0
 
 
 @jit
-def feed(
-    row: F64, samples: I16, gain: float, coeffs: F64, models: F64, out_beat: I64, out_decided: I64, out: I64,
-    counts: I64,
-) -> int:  # fmt: skip
+def feed(row: F64, samples: I16, gain: float, coeffs: F64, work: Scratch) -> int:
     """Take samples of a lead.
 
     Parameters
@@ -152,20 +223,13 @@ def feed(
     row : float64[ROW or more]
         State of the lead, changed in place; zeros for a new one. One rate and gain until `restart`.
     samples : int16[n]
-        In units of ``1 / gain`` millivolt; -32768 and 32767 are no signal.
+        In units of ``1 / gain`` millivolt; -32768 and 32767 are no signal. No longer than `work` was made for.
     gain : float
         Units per millivolt.
     coeffs : float64[kernels.qrs.COEFFS]
         From `engine.ecg_design.design`.
-    models : float64[2, FEATURES + 1]
-        `kernels.ventricular.MODELS`.
-    out_beat, out_decided : int64[]
-        Receive R peaks and the moments at which they were known, in samples since the lead's first. At least
-        `max_beats` long.
-    out : int64[rows, ROW_WIDTH]
-        Receives rows of `kernels.rhythms`; at least `max_rows`.
-    counts : int64[2]
-        Filled with the number of beats and of rows.
+    work : Scratch
+        Receives what was found.
 
     Returns
     -------
@@ -174,65 +238,77 @@ def feed(
     """
     n = samples.size
     rate = coeffs[qrs.C_RATE]
-    counts[0] = counts[1] = 0
+    work.counts[:] = 0
     if not 0.0 < gain < np.inf:
         return qrs.BAD_GAIN
-    room = max_beats(n, rate)
-    if out_beat.size < room or out_decided.size < room or len(out) < max_rows(n, room, rate):
+    room = qrs.max_beats(n, rate)
+    ticks = int(n / (_TICK_S * rate)) + 2
+    if work.beat.size < room or len(work.rows) < room * _BEAT_ROWS + ticks * _TICK_ROWS:
         return qrs.NO_ROOM
-    beats = rows = at = 0
+    at = 0
     while at < n:
         boundary = next_tick(row, rate)
         end = min(n, at + boundary - int(row[qrs.S_N]))
-        found = qrs.feed(row, samples[at:end], gain, coeffs, out_beat[beats:], out_decided[beats:])
+        first = int(work.counts[0])
+        found = qrs.feed(row, samples[at:end], gain, coeffs, work.beat[first:], work.decided[first:])
         if found < 0:
             return found
-        for i in range(beats, beats + found):
-            position, decided = float(out_beat[i]), float(out_decided[i])
-            rows = _beat(row, position, False, decided, row[qrs.S_BREAK], rate, out, rows)  # noqa: FBT003
-        beats += found
+        for i in range(first, first + found):
+            # The moment of decision is a position of the stream, not the end of what was fed.
+            decided = float(work.decided[i])
+            _beat(row, float(work.beat[i]), decided, decided, row[qrs.S_BREAK], coeffs, work)
+        work.counts[0] += found
         at = end
         if row[qrs.S_N] >= boundary:
-            row[L_TICK] += 1.0
-            now, lost = row[qrs.S_N], row[qrs.S_BREAK]
-            known = qrs.settled(row, coeffs)
-            rows = episodes.tick(row[L_EPISODES:L_AF], now, known, _is_lost(row), lost, rate, out, rows)
-            rows = _wave(row, coeffs, models, out, rows)
-    counts[0] = beats
-    counts[1] = rows
+            _tick(row, coeffs, work)
     return 0
 
 
 @jit
-def finish(row: F64, coeffs: F64, out_beat: I64, out_decided: I64, out: I64, counts: I64) -> int:
-    """End a lead: decide what is pending. `restart` must follow before more is fed.
-
-    Parameters and result as for `feed`; the outputs of beats need FINISH_ROOM, that of episodes ``max_rows(0,
-    FINISH_ROOM, rate)``.
-    """
+def finish(row: F64, coeffs: F64, work: Scratch) -> int:
+    """End a lead: decide what is pending. `restart` must follow before more is fed. Result as for `feed`."""
     rate = coeffs[qrs.C_RATE]
-    counts[0] = counts[1] = 0
+    work.counts[:] = 0
     length = row[qrs.S_N]
     if length == 0.0:
         return 0
-    if len(out) < max_rows(0, FINISH_ROOM, rate):
-        return qrs.NO_ROOM
     lost, is_lost = row[qrs.S_BREAK], _is_lost(row)
-    rows = _end_wave(row, coeffs, out, 0)
-    found = qrs.finish(row, coeffs, out_beat, out_decided)
+    said = work.events
+    count = ventricular.close(
+        row[L_WAVE:ROW], int(row[qrs.S_J]), said[:_EVENTS], said[_EVENTS : 2 * _EVENTS],
+        said[2 * _EVENTS : 3 * _EVENTS], said[3 * _EVENTS :], work.confidence,
+    )  # fmt: skip
+    _wave(row, coeffs, count, work)
+    _graded(row, quality.GOOD, length, work)
+    found = qrs.finish(row, coeffs, work.beat, work.decided)
     if found < 0:
         return found
     for i in range(found):
-        rows = _beat(row, float(out_beat[i]), False, length, lost, rate, out, rows)  # noqa: FBT003
-    rows = _finish(row, length, is_lost, lost, rate, out, rows)
-    counts[0] = found
-    counts[1] = rows
+        _beat(row, float(work.beat[i]), length, length, lost, coeffs, work)
+    work.counts[0] = found
+    out = work.classed
+    ring = row[qrs.S_RING : qrs.S_RING + qrs.RING // 4].view(np.int16)
+    if beats.close(
+        row[L_BEATS:L_QUALITY], ring, int(row[qrs.S_J]) - 1, rate, coeffs[qrs.C_GROUP], length, out
+    ):
+        _classed(row, float(out[0]), int(out[1]), float(out[2]), lost, rate, work)
+    _finish_beats(row, length, is_lost, lost, rate, work)
     return 0
+
+
+@jit
+def _finish_beats(row: F64, at: float, is_lost: Flag, lost: float, rate: float, work: Scratch) -> None:
+    """Tell who listens to beats and their classes that the lead ends."""
+    n = episodes.finish(row[L_EPISODES:L_RUNS], at, is_lost, lost, rate, work.rows, int(work.counts[2]))
+    n = ventricular_runs.finish(row[L_RUNS:L_AF], work.rows, n)
+    if af.end_segment(row[L_AF:L_BEATS], rate, work.said) != af.NONE:
+        n = _atrial(work, at, n)
+    work.counts[2] = n
 
 
 @jit
 def follow(
-    row: F64, beats: I64, ectopic: I64, lost_from: I64, lost_to: I64, length: int, rate: float, out: I64
+    row: F64, marked: I64, kinds: I64, lost_from: I64, lost_to: I64, length: int, rate: float, work: Scratch
 ) -> int:
     """Take all beats of a record that were marked by somebody else, each known at its R peak.
 
@@ -240,10 +316,10 @@ def follow(
     ----------
     row : float64[ROW]
         Zeros; changed in place.
-    beats : int64[n]
+    marked : int64[n]
         R peaks in samples, ascending, less than `length`.
-    ectopic : int64[n]
-        1 where the class is S, V, F or Q.
+    kinds : int64[n]
+        Class of each, as `kernels.beats` numbers them.
     lost_from, lost_to : int64[k]
         Spans, ascending and apart, in which beats were not marked: beats there are passed over, and no interval is
         measured across one.
@@ -251,15 +327,19 @@ def follow(
         Samples of the record.
     rate : float
         Hz.
-    out : int64[rows, ROW_WIDTH]
-        As for `feed`; at least ``max_rows(length, n + k, rate)`` rows.
+    work : Scratch
+        Its rows are for ``n + k`` beats and the record's seconds (`scratch` of enough seconds).
 
     Returns
     -------
     int
-        Number of rows.
+        Number of rows, or ``qrs.NO_ROOM``.
     """
-    rows = span = i = now = 0
+    work.counts[:] = 0
+    ticks = int(length / (_TICK_S * rate)) + 2
+    if work.kind.size < len(marked) or len(work.rows) < _followed(len(marked), len(lost_from), ticks):
+        return qrs.NO_ROOM
+    span = i = now = 0
     lost = 0.0
     inside = False
     while now < length:
@@ -267,10 +347,12 @@ def follow(
         now = min(tick, length)
         if span < len(lost_from):
             now = min(now, lost_to[span] if inside else lost_from[span])
-        while i < len(beats) and beats[i] < now:
+        while i < len(marked) and marked[i] < now:
             if not inside:
-                at = float(beats[i])
-                rows = _beat(row, at, ectopic[i] > 0, at, lost, rate, out, rows)
+                at = float(marked[i])
+                n = int(work.counts[2])
+                work.counts[2] = episodes.beat(row[L_EPISODES:L_RUNS], at, at, lost, rate, work.rows, n)
+                _classed(row, at, int(kinds[i]), at, lost, rate, work)
             i += 1
         if inside and now == lost_to[span]:
             inside = False
@@ -278,8 +360,22 @@ def follow(
             span += 1
         elif span < len(lost_from) and now == lost_from[span]:
             inside = True
-            rows = episodes.tick(row[L_EPISODES:L_AF], float(now), float(now), inside, lost, rate, out, rows)
+            _tick_beats(row, float(now), inside, lost, rate, work)
         if now == tick:
             row[L_TICK] += 1.0
-            rows = episodes.tick(row[L_EPISODES:L_AF], float(now), float(now), inside, lost, rate, out, rows)
-    return _finish(row, float(length), inside, lost, rate, out, rows)
+            _tick_beats(row, float(now), inside, lost, rate, work)
+    _finish_beats(row, float(length), inside, lost, rate, work)
+    return int(work.counts[2])
+
+
+@jit
+def _followed(beats_n: int, spans: int, ticks: int) -> int:
+    """Rows that `follow` may write."""
+    return (beats_n + 1) * _BEAT_ROWS + (ticks + spans) * episodes.ROOM
+
+
+@jit
+def _tick_beats(row: F64, now: float, is_lost: Flag, lost: float, rate: float, work: Scratch) -> None:
+    """Tell who listens to beats and time of a moment."""
+    n = int(work.counts[2])
+    work.counts[2] = episodes.tick(row[L_EPISODES:L_RUNS], now, now, is_lost, lost, rate, work.rows, n)

@@ -13,10 +13,13 @@ __all__ = [
     "ASYS",
     "BRADY",
     "PAUSE",
+    "QRS_ONLY",
     "ROW_WIDTH",
     "TACHY",
+    "UNUSABLE",
     "VF",
     "VT",
+    "VT_RUN",
     "write",
 ]
 
@@ -27,6 +30,9 @@ TACHY = 3
 AF = 4
 VT = 5  # from the waveform
 VF = 6  # or flutter
+VT_RUN = 7  # ventricular tachycardia from the classes of beats
+QRS_ONLY = 8  # quality: good is what is neither of these two
+UNUSABLE = 9
 
 ROW_WIDTH = 5
 

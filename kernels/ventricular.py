@@ -41,6 +41,7 @@ __all__ = [
     "NO_ROOM",
     "STATE",
     "TACHYCARDIA",
+    "WORK",
     "close",
     "follow",
     "max_events",
@@ -78,13 +79,14 @@ S_STEEPEST = 16  # slope of the half second so far
 S_SLOPES = 17  # their sum
 S_NEWEST = 18  # newest sample of the window
 S_BLOCKS = 19  # steepest and sum of the last 16 half seconds
-S_SCRATCH = S_BLOCKS + 2 * BLOCKS
-S_FEATURES = S_SCRATCH + SCRATCH
-S_RING = S_FEATURES + FEATURES
+S_RING = S_BLOCKS + 2 * BLOCKS
 _HALF_SECOND = 33  # at most
 _ROOM = 544  # of which the last 8 s are the window
 STATE = S_RING + _ROOM // 4
 """Length of the state of one stream, float64."""
+
+WORK = SCRATCH + FEATURES
+"""Length of what is written on, and of no use afterwards: the figures of the newest window that was judged are last."""
 
 NO_ROOM = -2
 """What `follow` returns instead of a count."""
@@ -212,18 +214,17 @@ def _moves(state: F64, rate_hz: float) -> bool:
 
 
 @jit
-def _score(state: F64, models: F64, model: int) -> float:
+def _score(figures: F64, models: F64, model: int) -> float:
     total = models[model, FEATURES]
     for i in range(FEATURES):
-        total += models[model, i] * state[S_FEATURES + i]
+        total += models[model, i] * figures[i]
     return min(max(total, _NO), -_NO)
 
 
 @jit
-def _judge(state: F64, models: F64, rate_hz: float, width: int) -> None:
+def _judge(state: F64, models: F64, work: F64, rate_hz: float, width: int) -> None:
     """Score the window as it stands."""
-    scratch = state[S_SCRATCH : S_SCRATCH + SCRATCH]
-    out = state[S_FEATURES : S_FEATURES + FEATURES]
+    scratch, out = work[:SCRATCH], work[SCRATCH:WORK]
     v = f = _NO
     state[S_JUDGED] = 0.0
     if _moves(state, rate_hz):
@@ -232,8 +233,8 @@ def _judge(state: F64, models: F64, rate_hz: float, width: int) -> None:
         amplitude = amplitude_uv(window, scratch)
         if amplitude >= FLOOR_UV:
             features(window, rate_hz, amplitude, steep_share(window), scratch, out)
-            v = _score(state, models, 0)
-            f = _score(state, models, 1)
+            v = _score(out, models, 0)
+            f = _score(out, models, 1)
             state[S_JUDGED] = 1.0
     state[S_RAW_V] = v
     state[S_RAW_F] = f
@@ -277,6 +278,7 @@ def follow(
     j_to: int,
     work_hz: float,
     models: F64,
+    work: F64,
     out_kind: I64,
     out_onset: I64,
     out_end: I64,
@@ -300,6 +302,8 @@ def follow(
         Their rate, 100 to 240.
     models : float64[2, FEATURES + 1]
         `MODELS`, or others in a cross-validation.
+    work : float64[WORK]
+        Written on.
     out_kind, out_onset, out_end, out_decided : int64[], out_confidence : float64[]
         Receive the events: FIBRILLATION or TACHYCARDIA, onset, end (-1 while it lasts), moment of decision, all
         in averaged samples, and the probability by the model, at its highest so far. An episode is given when it
@@ -327,7 +331,7 @@ def follow(
         _end_half_second(state, width)
         if boundary < width:
             continue
-        _judge(state, models, rate_hz, width)
+        _judge(state, models, work, rate_hz, width)
         share = _SMOOTH if state[S_WINDOWS] > 0.0 else 1.0
         state[S_SCORE_V] += share * (state[S_RAW_V] - state[S_SCORE_V])
         state[S_SCORE_F] += share * (state[S_RAW_F] - state[S_SCORE_F])

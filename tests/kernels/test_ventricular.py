@@ -13,6 +13,7 @@ from engine import whole_lead
 from kernels import ventricular
 
 RING = 1024
+WORK = np.zeros(ventricular.WORK)
 
 
 def oracle(x, rate_hz):
@@ -108,7 +109,7 @@ def stream(x, work_hz, cuts=()):
     for end in ends:
         ring[np.arange(begin, end) & (RING - 1)] = x[begin:end]
         before = state[ventricular.S_WINDOWS]
-        count = ventricular.follow(state, ring, 0.0, end, work_hz, ventricular.MODELS, *out)
+        count = ventricular.follow(state, ring, 0.0, end, work_hz, ventricular.MODELS, WORK, *out)
         assert count >= 0
         events += list(zip(*(a[:count].tolist() for a in out), strict=True))
         if state[ventricular.S_WINDOWS] > before:
@@ -222,7 +223,9 @@ def test_too_little_room_takes_nothing():
     state = np.zeros(ventricular.STATE)
     few = [np.zeros(1, np.int64) for _ in range(4)] + [np.zeros(1)]
     ring = np.zeros(RING, np.int16)
-    assert ventricular.follow(state, ring, 0.0, 62, 125.0, ventricular.MODELS, *few) == ventricular.NO_ROOM
+    assert (
+        ventricular.follow(state, ring, 0.0, 62, 125.0, ventricular.MODELS, WORK, *few) == ventricular.NO_ROOM
+    )
     assert not state.any()
 
 
