@@ -9,6 +9,11 @@ Duration statistics count seconds, episode statistics count episodes that touch 
 30 s where the work says so. Atrial flutter is left out; the first five minutes of a record too, except in nsrdb.
 Beats come from the annotation, from R peaks (afdb_derived) or from kernels.qrs, classes from the annotation or
 nowhere, as each line says. Exit status 1 when a figure is under its floor.
+
+The coefficients were fitted on these very records. With those of five folds over records, each record judged by a fit
+without it (thresholds as they are): afdb duration Se 98.7, Sp 98.6; ltafdb with classes Se 99.3, P+ 86.3, without
+99.3, 82.8; mitdb detected, without classes P+ 41, Sp 93.3; nsrdb none. One record, ltafdb 64, gives nearly all false
+episodes of ltafdb.
 """
 
 import argparse
