@@ -1,6 +1,7 @@
 """A whole ECG record through the kernels of the live line: beats, their classes, rhythm and quality, in columns."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,8 @@ import numpy.typing as npt
 from engine.ecg_design import design
 from ingest.formats.lead import Lead
 from ingest.formats.marked_beats import Marked
-from kernels import SOURCE_HASH, ecg_lead, qrs, rhythms, ventricular
+from kernels import SOURCE_HASH, ecg_lead, qrs, rhythms
+from kernels import beats as beat_classes
 
 __all__ = ["LABELS", "UNUSABLE", "Analysis", "Spans", "analyse", "as_json", "follow"]
 
@@ -25,11 +27,20 @@ LABELS = {
     rhythms.AF: "AFIB",
     rhythms.VT: "VT",
     rhythms.VF: "VF",
+    rhythms.VT_RUN: "VT",
 }
 """What each kind of episode is called in results."""
 
 UNUSABLE = "unusable"
+QRS_ONLY = "QRS only"
 """Quality of what cannot be judged: unusable is neither normal nor an alarm."""
+
+GRADES = {rhythms.UNUSABLE: UNUSABLE, rhythms.QRS_ONLY: QRS_ONLY}
+"""Grades of quality that are written; good is what has none."""
+
+_KINDS = {"N": beat_classes.N, "S": beat_classes.S, "V": beat_classes.V, "F": 3, "Q": beat_classes.Q}
+_CLASSES = {kind: name for name, kind in _KINDS.items()}
+_LEAST_BEATS_S = 5.0  # a second of scratch has room for so many beats
 
 _CHUNK_S = 10.0
 _POSITIONS = slice(1, 4)  # columns of a row that are samples
@@ -57,7 +68,8 @@ class Analysis:
     beats, decided : int64[n]
         R peaks, ascending, and the moment at which each was known.
     classes : list of str, optional
-        N, S, V, F or Q for each beat; None: nobody told them apart, which is not N.
+        N, S, V, F or Q for each beat, by the kernels or by who marked them; None: nobody told them apart, which is not
+        N.
     rhythm : Spans
         Episodes.
     quality : Spans, optional
@@ -92,23 +104,37 @@ def analyse(lead: Lead, strip_s: float | None = None) -> Analysis:
     size = n if strip_s is None else max(1, round(strip_s * lead.rate_hz))
     work = _Work(lead)
     parts = [work.run(lead.samples[at : at + size], at) for at in range(0, n, size)]
-    beats, decided, rows = (np.concatenate(each) for each in zip(*parts, strict=True))
-    return Analysis(lead.rate_hz, n, beats, decided, None, _joined(rows), _lost(lead.samples, lead.rate_hz))
+    beats, decided, kinds, rows = (np.concatenate(each) for each in zip(*parts, strict=True))
+    classes = [_CLASSES[kind] for kind in kinds.tolist()]
+    lost = _lost(lead.samples, lead.rate_hz)
+    return Analysis(
+        lead.rate_hz, n, beats, decided, classes, _joined(rows, LABELS), _graded(_joined(rows, GRADES), lost)
+    )
 
 
 def follow(marked: Marked) -> Analysis:
     """Give rhythm from beats that somebody marked, as if each had been known at its R peak."""
-    n = len(marked.beats) + len(marked.unmarked)
-    rows = np.empty((ecg_lead.max_rows(marked.length, n, marked.rate_hz), rhythms.ROW_WIDTH), np.int64)
+    n = len(marked.beats)
     spans = np.array(marked.unmarked, np.int64).reshape(-1, 2)
     low, high = np.ascontiguousarray(spans[:, 0]), np.ascontiguousarray(spans[:, 1])
-    classes = marked.classes or ["N"] * len(marked.beats)
-    ectopic = np.array([each != "N" for each in classes], np.int64)
+    classes = marked.classes or ["N"] * n
+    kinds = np.array([_KINDS.get(each, beat_classes.Q) for each in classes], np.int64)
+    # Room for the beats, however close they are, and for the seconds.
+    work = ecg_lead.scratch(marked.length / marked.rate_hz + (n + len(spans)) / _LEAST_BEATS_S)
     count = ecg_lead.follow(
-        np.zeros(ecg_lead.ROW), marked.beats, ectopic, low, high, marked.length, marked.rate_hz, rows
+        np.zeros(ecg_lead.ROW), marked.beats, kinds, low, high, marked.length, marked.rate_hz, work
     )
+    if count < 0:
+        msg = f"the ECG kernels refuse what they were given: {count}"
+        raise RuntimeError(msg)
     return Analysis(
-        marked.rate_hz, marked.length, marked.beats, marked.beats, marked.classes, _joined(rows[:count]), None
+        marked.rate_hz,
+        marked.length,
+        marked.beats,
+        marked.beats,
+        marked.classes,
+        _joined(work.rows[:count], LABELS),
+        None,
     )
 
 
@@ -119,42 +145,50 @@ class _Work:
         self._gain = lead.gain
         self._coeffs = design(lead.rate_hz)
         self._chunk = round(_CHUNK_S * lead.rate_hz)
-        room = max(ecg_lead.max_beats(self._chunk, lead.rate_hz), ecg_lead.FINISH_ROOM)
-        self._beat, self._decided = np.empty(room, np.int64), np.empty(room, np.int64)
-        self._rows = np.empty(
-            (ecg_lead.max_rows(self._chunk, room, lead.rate_hz), rhythms.ROW_WIDTH), np.int64
-        )
-        self._counts = np.zeros(2, np.int64)
+        self._scratch = ecg_lead.scratch(_CHUNK_S + 1.0)
 
-    def run(self, samples: I16, start: int) -> tuple[I64, I64, I64]:
-        """Give beats, decisions and rows of episodes of one lead from its first sample, which is at `start`."""
+    def run(self, samples: I16, start: int) -> tuple[I64, I64, I64, I64]:
+        """Give beats, decisions, classes and rows of one lead from its first sample, which is at `start`."""
         row = np.zeros(ecg_lead.ROW)
         out = []
         for at in range(0, len(samples), self._chunk):
             part = samples[at : at + self._chunk]
-            code = ecg_lead.feed(row, part, self._gain, self._coeffs, ventricular.MODELS, *self._out)
-            out.append(self._taken(code))
-        out.append(self._taken(ecg_lead.finish(row, self._coeffs, *self._out)))
-        beats, decided, rows = (np.concatenate(each) for each in zip(*out, strict=True))
+            out.append(self._taken(ecg_lead.feed(row, part, self._gain, self._coeffs, self._scratch)))
+        out.append(self._taken(ecg_lead.finish(row, self._coeffs, self._scratch)))
+        beats, decided, kinds, rows = (np.concatenate(each) for each in zip(*out, strict=True))
         where = rows[:, _POSITIONS]
         rows[:, _POSITIONS] = np.where(where >= 0, where + start, where)
-        return beats + start, decided + start, rows
+        return beats + start, decided + start, kinds, rows
 
-    @property
-    def _out(self) -> tuple[I64, I64, I64, I64]:
-        return self._beat, self._decided, self._rows, self._counts
-
-    def _taken(self, code: int) -> tuple[I64, I64, I64]:
+    def _taken(self, code: int) -> tuple[I64, I64, I64, I64]:
         if code != 0:  # the buffers are as long as the kernel says, the gain was checked
             msg = f"the ECG kernels refuse what they were given: {code}"
             raise RuntimeError(msg)
-        beats, rows = self._counts
-        return self._beat[:beats].copy(), self._decided[:beats].copy(), self._rows[:rows].copy()
+        work = self._scratch
+        found, classed, rows = work.counts.tolist()
+        return (
+            work.beat[:found].copy(),
+            work.decided[:found].copy(),
+            work.kind[:classed].copy(),
+            work.rows[:rows].copy(),
+        )
 
 
-def _joined(rows: I64) -> Spans:
-    """Make spans of the rows that end an episode; those of a kind that touch are one, as at the cut of two strips."""
-    ended = rows[rows[:, 2] >= 0]
+def _graded(grades: Spans, lost: Spans) -> Spans:
+    """Put what the kernels grade and what the device did not send into one list, sorted."""
+    start, end = np.concatenate((grades.start, lost.start)), np.concatenate((grades.end, lost.end))
+    decided = np.concatenate((grades.decided, lost.decided))
+    label = np.array([*grades.label, *lost.label], dtype=object)
+    order = np.lexsort((end, start))
+    return Spans(start[order], end[order], label[order].tolist(), decided[order])
+
+
+def _joined(rows: I64, labels: Mapping[int, str]) -> Spans:
+    """Make spans of the rows that end something of `labels`.
+
+    Those of a kind that touch are one, as at the cut of two strips.
+    """
+    ended = rows[(rows[:, 2] >= 0) & np.isin(rows[:, 0], list(labels))]
     ended = ended[np.lexsort((ended[:, 2], ended[:, 1], ended[:, 0]))]
     if len(ended):
         goes_on = np.r_[False, (np.diff(ended[:, 0]) == 0) & (ended[1:, 1] == ended[:-1, 2])]
@@ -164,7 +198,7 @@ def _joined(rows: I64) -> Spans:
             (ended[first, 0], ended[first, 1], ended[last, 2], ended[first, 3], ended[first, 4])
         )
         ended = ended[np.lexsort((ended[:, 0], ended[:, 2], ended[:, 1]))]
-    return Spans(ended[:, 1], ended[:, 2], [LABELS[kind] for kind in ended[:, 0].tolist()], ended[:, 3])
+    return Spans(ended[:, 1], ended[:, 2], [labels[kind] for kind in ended[:, 0].tolist()], ended[:, 3])
 
 
 def _lost(samples: I16, rate_hz: float) -> Spans:

@@ -5,7 +5,8 @@ import numpy.typing as npt
 
 from kernels._jit import jit
 from kernels._types import F64, I32, I64
-from kernels.rhythm import Scratch, feed_chunk, max_readings
+from kernels.ecg_lead import Scratch
+from kernels.rhythm import feed_chunk, max_readings
 
 __all__ = ["feed_chunks"]
 

@@ -17,6 +17,10 @@ code      reading
           minute that ended in fibrillation; none when they last less than 20 s together
 47        AF burden: every hour of the segment, per cent of the time in which RR intervals were measured; none when
           that is less than 10 minutes
+48        PVC burden: every hour of the segment, per cent of its beats; none when they are less than 300
+49        SVE burden, likewise
+50        usable share: per cent of the time that is not unusable, 10 s and one minute after the segment began, and
+          every 10 minutes
 ========  ==================================================================================================
 
 Intervals of five and seventeen beats: PhysioNet/CinC Challenge 2015, table 1.
@@ -32,7 +36,7 @@ What depends on time is judged at every half second of the segment's sample coun
 import numpy as np
 
 from kernels import atrial_fibrillation as af
-from kernels import ecg_lead, qrs, rhythms
+from kernels import beats, ecg_lead, qrs, rhythms
 from kernels._jit import jit
 from kernels._types import F64, I32, I64
 
@@ -42,8 +46,11 @@ __all__ = [
     "CODE_AF_RATE",
     "CODE_FAST",
     "CODE_PAUSE",
+    "CODE_PVC_BURDEN",
     "CODE_RATE",
     "CODE_SLOW",
+    "CODE_SVE_BURDEN",
+    "CODE_USABLE",
     "CODE_VF",
     "CODE_VT",
     "END",
@@ -51,6 +58,7 @@ __all__ = [
     "ROOM_PER_S",
     "beat",
     "begin",
+    "classed",
     "close_window",
     "found",
     "max_readings",
@@ -66,6 +74,9 @@ CODE_VT = 44
 CODE_AF = 45
 CODE_AF_RATE = 46
 CODE_AF_BURDEN = 47
+CODE_PVC_BURDEN = 48
+CODE_SVE_BURDEN = 49
+CODE_USABLE = 50
 
 ROOM = 80
 ROOM_PER_S = 24
@@ -86,8 +97,10 @@ _AGAIN_S = 10.0  # while an episode lasts
 _AF_AGAIN_S = 60.0
 _AF_LEAST_S = 20.0
 _BURDEN_LEAST_S = 600.0
+_BURDEN_LEAST_BEATS = 300.0
+_USABLE_TICKS = 1200
 _EPISODE_END_S = 86_400.0  # an episode is said to be no longer than a day
-_KINDS = 3  # AF, VT, VF: as `kernels.rhythms` numbers them, one after the other
+_KINDS = 4  # AF, VT, VF, VT_RUN: as `kernels.rhythms` numbers them, one after the other
 
 R_ANCHOR = ecg_lead.ROW  # ms, time of position 0
 R_RR_SUM = R_ANCHOR + 1  # samples, of intervals that ended in this window
@@ -108,7 +121,12 @@ R_AF_RR = R_SAY_S + _KINDS  # samples, of the minute's intervals in fibrillation
 R_AF_N = R_AF_RR + 1
 R_HOUR_AF_S = R_AF_N + 1  # seconds in fibrillation, and watched, when the hour began
 R_HOUR_S = R_HOUR_AF_S + 1
-END = R_HOUR_S + 1
+R_HOUR_BEATS = R_HOUR_S + 1  # of the hour, by class
+R_HOUR_V = R_HOUR_BEATS + 1
+R_HOUR_SVE = R_HOUR_V + 1
+R_USABLE = R_HOUR_SVE + 1  # half seconds that were usable, and all, since the last share was said
+R_TICKS = R_USABLE + 1
+END = R_TICKS + 1
 """Where the next part of a row begins, float64."""
 
 
@@ -214,15 +232,15 @@ def _step_s(kind: int) -> float:
 def _code(kind: int) -> int:
     if kind == rhythms.AF:
         return CODE_AF
-    return CODE_VT if kind == rhythms.VT else CODE_VF
+    return CODE_VF if kind == rhythms.VF else CODE_VT
 
 
 @jit
 def found(row: F64, what: I64, count: int, out_t: I64, out_code: I64, out_milli: I32) -> int:
     """Take a row of `kernels.rhythms`: an episode begins or ends. Give the number of readings."""
     kind = int(what[0])
-    if not rhythms.AF <= kind <= rhythms.VF:
-        return count  # slow, fast and absent beats have readings of their own
+    if not rhythms.AF <= kind <= rhythms.VT_RUN:
+        return count  # slow, fast and absent beats and quality have readings of their own
     k = kind - rhythms.AF
     begins = what[2] < 0
     at = float(what[3]) if begins else float(what[2])
@@ -260,7 +278,22 @@ def _burden(row: F64, at: float, count: int, out_t: I64, out_code: I64, out_mill
         count = _emit(row, count, at, CODE_AF_BURDEN, share, out_t, out_code, out_milli)
     row[R_HOUR_S] = watched
     row[R_HOUR_AF_S] = in_af
+    if row[R_HOUR_BEATS] >= _BURDEN_LEAST_BEATS:
+        per = 100.0 / row[R_HOUR_BEATS]
+        count = _emit(row, count, at, CODE_PVC_BURDEN, per * row[R_HOUR_V], out_t, out_code, out_milli)
+        count = _emit(row, count, at, CODE_SVE_BURDEN, per * row[R_HOUR_SVE], out_t, out_code, out_milli)
+    row[R_HOUR_BEATS] = row[R_HOUR_V] = row[R_HOUR_SVE] = 0.0
     return count
+
+
+@jit
+def classed(row: F64, kind: int) -> None:
+    """Count a beat whose class is known."""
+    row[R_HOUR_BEATS] += 1.0
+    if kind == beats.V:
+        row[R_HOUR_V] += 1.0
+    elif kind == beats.S:
+        row[R_HOUR_SVE] += 1.0
 
 
 @jit
@@ -289,6 +322,13 @@ def tick(row: F64, coeffs: F64, count: int, out_t: I64, out_code: I64, out_milli
             value = 60.0 * rate * row[R_AF_N] / row[R_AF_RR]
             count = _emit(row, count, at, CODE_AF_RATE, value, out_t, out_code, out_milli)
         row[R_AF_RR] = row[R_AF_N] = 0.0
+    row[R_TICKS] += 1.0
+    if row[ecg_lead.L_GRADE] != rhythms.UNUSABLE:
+        row[R_USABLE] += 1.0
+    if half_seconds in (_WINDOW_TICKS, _MINUTE_TICKS) or half_seconds % _USABLE_TICKS == 0:
+        value = 100.0 * row[R_USABLE] / row[R_TICKS]
+        count = _emit(row, count, at, CODE_USABLE, value, out_t, out_code, out_milli)
+        row[R_USABLE] = row[R_TICKS] = 0.0
     if half_seconds % _HOUR_TICKS == 0:
         count = _burden(row, at, count, out_t, out_code, out_milli)
     return count

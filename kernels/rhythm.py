@@ -14,17 +14,15 @@ that begins earlier has been seen already, or overlaps: it is refused.
 Nothing depends on how the samples were cut into chunks.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
-from kernels import ecg_lead, ecg_readings, qrs, rhythms
+from kernels import ecg_lead, ecg_readings, qrs
 from kernels._jit import jit
 from kernels._types import F64, I16, I32, I64, Flag
+from kernels.ecg_lead import Scratch
 from kernels.ecg_readings import max_readings
-from kernels.ventricular import MODELS
 
-__all__ = ["BAD_CHUNK", "NO_ROOM", "ROW", "SEEN", "Scratch", "feed_chunk", "max_readings", "scratch"]
+__all__ = ["BAD_CHUNK", "NO_ROOM", "ROW", "SEEN", "feed_chunk", "max_readings", "scratch"]
 
 SEEN = -1
 """The chunk begins before the end of what has been taken."""
@@ -34,35 +32,17 @@ BAD_CHUNK = -3
 """The rate is not that of the coefficients, or the gain is not positive and finite."""
 
 _KEEP_MS = 60_000.0
-_MOST_RATE_HZ = 1000
+
+_HALF_SECOND = 0.5
 
 R_CHUNK_MS = ecg_readings.END  # duration of the previous chunk
 ROW = R_CHUNK_MS + 1
 """Length of the state of one stream, float64. All zero is a new stream."""
 
 
-class Scratch(NamedTuple):
-    """What one thread writes on between detector and readings (`scratch` makes it)."""
-
-    models: F64
-    beat: I64
-    decided: I64
-    rows: I64
-    counts: I64
-
-
 def scratch() -> Scratch:
-    """Make the scratch of one thread: room for half a second of one lead, or for its end."""
-    half = _MOST_RATE_HZ // 2
-    beats = max(ecg_lead.max_beats(half, 100.0), ecg_lead.FINISH_ROOM)
-    rows = max(ecg_lead.max_rows(half, beats, 100.0), ecg_lead.max_rows(0, beats, 100.0))
-    return Scratch(
-        MODELS,
-        np.empty(beats, np.int64),
-        np.empty(beats, np.int64),
-        np.empty((rows, rhythms.ROW_WIDTH), np.int64),
-        np.zeros(2, np.int64),
-    )
+    """Make the scratch of one thread: `feed_chunk` takes half a second at a time."""
+    return ecg_lead.scratch(_HALF_SECOND)
 
 
 @jit
@@ -71,6 +51,8 @@ def _heard(row: F64, work: Scratch, count: int, out_t: I64, out_code: I64, out_m
     for i in range(work.counts[0]):
         count = ecg_readings.beat(row, float(work.beat[i]), count, out_t, out_code, out_milli)
     for i in range(work.counts[1]):
+        ecg_readings.classed(row, int(work.kind[i]))
+    for i in range(work.counts[2]):
         count = ecg_readings.found(row, work.rows[i], count, out_t, out_code, out_milli)
     return count
 
@@ -79,7 +61,7 @@ def _heard(row: F64, work: Scratch, count: int, out_t: I64, out_code: I64, out_m
 def _end(row: F64, coeffs: F64, work: Scratch, count: int, out_t: I64, out_code: I64, out_milli: I32) -> int:
     """End a segment: what is open is decided, and said."""
     at = row[qrs.S_N]
-    ecg_lead.finish(row, coeffs, work.beat, work.decided, work.rows, work.counts)
+    ecg_lead.finish(row, coeffs, work)
     count = _heard(row, work, count, out_t, out_code, out_milli)
     return ecg_readings.close_window(row, at, count, out_t, out_code, out_milli)
 
@@ -163,9 +145,7 @@ def feed_chunk(
         # To the next half second of the segment, or to the chunk's end.
         boundary = ecg_lead.next_tick(row, rate_hz)
         end = min(n, at + boundary - int(row[qrs.S_N]))
-        ecg_lead.feed(
-            row, samples[at:end], gain, coeffs, work.models, work.beat, work.decided, work.rows, work.counts
-        )
+        ecg_lead.feed(row, samples[at:end], gain, coeffs, work)
         count = _heard(row, work, count, out_t, out_code, out_milli)
         at = end
         if row[qrs.S_N] >= boundary:
