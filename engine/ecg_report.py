@@ -7,7 +7,7 @@ from pathlib import Path
 import jinja2
 import numpy as np
 
-from engine.ecg_analysis import UNUSABLE, Analysis
+from engine.ecg_analysis import QRS_ONLY, UNUSABLE, Analysis
 from engine.ecg_strips import GRID, rates, strip, trend
 from ingest.formats.lead import Lead
 from kernels import SOURCE_HASH
@@ -35,7 +35,7 @@ CLASSES = {
     "Q": "inclassables ou stimulés",
 }
 
-_LEVELS = {UNUSABLE: "inutilisable (pas de signal)"}
+_LEVELS = {UNUSABLE: "inexploitable", QRS_ONLY: "lisible pour les seuls QRS"}
 
 _STRIPS = 12
 _ROWS = 200
@@ -175,7 +175,7 @@ def _facts(analysis: Analysis, shown: list[int]) -> list[tuple[str, str]]:
         share = 100.0 * total / max(analysis.length, 1)
         out.append((f"Signal {_LEVELS.get(level, level)}", f"{_seconds(total / rate)} ({_decimal(share)} %)"))
     if not quality.label:
-        out.append(("Signal", "jamais interrompu ; sa qualité n’est pas encore jugée autrement"))
+        out.append(("Signal", "bon de bout en bout"))
     return out
 
 

@@ -65,7 +65,9 @@ def test_what_was_found_is_said_in_french(paused):
     number = found.rhythm.label.count("PAUSE")
     assert number > 1
     assert f"<dt>Pause</dt><dd>{number} épisodes" in text or "<dt>Asystolie</dt>" in text
-    assert "Classes des battements</dt><dd>non déterminées" in text
+    assert f"Classes des battements</dt><dd>{len(found.beats)} " in text
+    unknown = page([section("one", None, analysis([500, 1000]))], [])
+    assert "Classes des battements</dt><dd>non déterminées" in unknown
     assert "<dt>Durée</dt><dd>0:01:00,0</dd>" in text
     start = found.rhythm.start[0] / lead.rate_hz
     assert f"<td>0:00:{start:04.1f}</td>".replace(".", ",") in text
@@ -118,7 +120,8 @@ def test_a_strip_has_the_scale_of_paper(paused):
     assert points[0, 1] - points[1250, 1] == pytest.approx(10.0)  # 10 mm/mV
     assert [each.text for each in svg.iter("text")] == ["V"]
     text = strip(lead, found, 0, 2500, RHYTHMS)
-    assert text.count('class="beat"') == (found.beats < 2500).sum()
+    # A tick and the letter of its class for each beat.
+    assert text.count('class="beat"') == 2 * (found.beats < 2500).sum()
 
 
 def test_missing_samples_break_the_line():

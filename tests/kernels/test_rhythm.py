@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from engine.ecg_design import design
 from ingest.signals import by_code
 from ingest.simulator.ecg import Rhythm, synthesize
-from kernels import ecg_lead, ecg_readings, qrs, rhythm, ventricular
+from kernels import ecg_lead, ecg_readings, qrs, rhythm
 
 T0 = 1_767_222_000_000
 RATE = 250.0
 GAIN = 500.0
 WORK = rhythm.scratch()
-INTEGERS = np.r_[qrs.S_AFTER : qrs.STATE, ecg_lead.L_VENTRICULAR + ventricular.S_RING : ecg_lead.ROW]
+INTEGERS = np.r_[qrs.S_AFTER : qrs.STATE, ecg_lead.L_BEATS : ecg_lead.ROW]
 """Where a row is not made of floats."""
 
 
