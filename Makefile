@@ -16,7 +16,7 @@ CANDIDATES := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
 ARGS ?=
 FOR ?=
 
-.PHONY: servers help setup demo test lint format bench fuzz crash lock wheel clean distclean
+.PHONY: servers help setup demo test lint format bench accuracy fuzz crash lock wheel clean distclean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -85,6 +85,11 @@ bench: setup ## What is measured: speed beside what one would otherwise use
 
 fuzz: setup ## Mutated bodies against the decoder (ARGS for how many and which engine)
 	$(BIN)/python tests/fuzz/run.py $(ARGS)
+
+accuracy: setup ## Beats, classes and rhythms against annotated ECG (VIGIE_ECG); each figure has a floor
+	@for work in qrs beats af ventricular alarms; do \
+	  echo "== $$work"; $(BIN)/python -m bench.accuracy.$$work $(ARGS) || exit 1; \
+	done
 
 crash: setup ## kill -9 at random points, then compare the alerts (ARGS for how many)
 	$(BIN)/python tests/crash/run.py $(ARGS)

@@ -392,7 +392,8 @@ def test_the_first_hour_of_the_readme(run, monkeypatch, tmp_path):
     (tmp_path / "rules").symlink_to(ROOT / "rules")
     monkeypatch.chdir(tmp_path)
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
-    commands = [line.split() for line in lines if line.startswith("vigie ")]
+    # What is of the reader's own is called path/to.
+    commands = [line.split() for line in lines if line.startswith("vigie ") and "path/to" not in line]
     assert len(commands) >= 5
     for command in commands:
         status, _, err = run(*command[1:])
