@@ -87,7 +87,7 @@ fuzz: setup ## Mutated bodies against the decoder (ARGS for how many and which e
 	$(BIN)/python tests/fuzz/run.py $(ARGS)
 
 accuracy: setup ## Beats, classes and rhythms against annotated ECG (VIGIE_ECG); each figure has a floor
-	@for work in qrs beats af ventricular alarms; do \
+	@for work in qrs beats af ventricular alarms strips2017; do \
 	  echo "== $$work"; $(BIN)/python -m bench.accuracy.$$work $(ARGS) || exit 1; \
 	done
 

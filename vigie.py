@@ -239,6 +239,13 @@ def analyse(
         int | None,
         typer.Option(min=0, max=1, help="Number of the first sample in .npz (else 0) or .mat (else 1)."),
     ] = None,
+    alarm: Annotated[
+        str,
+        typer.Option(metavar="TYPE", help="Judge a monitor's alarm: Asystole, Bradycardia, Tachycardia, ..."),
+    ] = "",
+    at: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="When the alarm was raised; else 300.")
+    ] = None,
     rate: Annotated[float | None, typer.Option(help="Hz, where the file does not say it (CSV).")] = None,
     gain: Annotated[
         float | None, typer.Option(help="Counts per mV of a CSV; without it, its numbers are mV.")
@@ -252,9 +259,10 @@ def analyse(
     from ingest.formats.ecg_files import How
 
     how = How(channel=channel, rate_hz=rate, gain=gain, beats=beats, first_sample=first_sample)
+    question = engine.ecg_batch.Question.of(alarm, at)
     with _watched() as progress:
         summary = engine.ecg_batch.analyse_files(
-            records, out, how, strip_s=strips, report=report, progress=progress
+            records, out, how, strip_s=strips, alarm=question, report=report, progress=progress
         )
     if summary.records:
         typer.echo(str(summary))

@@ -212,12 +212,14 @@ def _lost(samples: I16, rate_hz: float) -> Spans:
     return Spans(start, end, [UNUSABLE] * len(start), np.minimum(start + least, len(samples)))
 
 
-def as_json(analysis: Analysis, record: str, channel: str) -> str:
+def as_json(
+    analysis: Analysis, record: str, channel: str, answers: Mapping[str, int | str] | None = None
+) -> str:
     """Write an analysis as one line of JSON: the same bytes for the same input and kernels.
 
     Keys: ``beats``, ``beats_decided``, ``classes`` (only where they are known), ``rhythm`` (start, end, label,
     moment of decision), ``quality`` (start, end, level); and ``record``, ``channel``, ``rate_hz``, ``samples``,
-    ``kernels``.
+    ``kernels``; last `answers`, what was asked of the record as a whole (``alarm``, ``label``).
     """
     rhythm, quality = analysis.rhythm, analysis.quality
     out: dict[str, Any] = {
@@ -242,4 +244,5 @@ def as_json(analysis: Analysis, record: str, channel: str) -> str:
             list(each)
             for each in zip(quality.start.tolist(), quality.end.tolist(), quality.label, strict=True)
         ]
+    out |= answers or {}
     return json.dumps(out, separators=(",", ":")) + "\n"

@@ -6,12 +6,47 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from engine.alarm import Alarm, holds, until
 from engine.ecg_analysis import Analysis, analyse, as_json, follow
 from engine.ecg_report import Section, page, section
 from engine.progress import SILENT, Progress
-from ingest.formats.ecg_files import How, find_records, read_record
+from engine.strip_label import LONGEST_S, label
+from ingest.formats.ecg_files import How, find_records, read_leads, read_record
 
-__all__ = ["Summary", "analyse_files"]
+__all__ = ["AT_S", "Question", "Summary", "analyse_files"]
+
+AT_S = 300.0
+"""When an alarm was raised, unless it is said: 5:00, as in PhysioNet/CinC Challenge 2015."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """An alarm to judge: its type, and when it was raised, in seconds from the first sample."""
+
+    kind: Alarm
+    at_s: float = AT_S
+
+    @classmethod
+    def of(cls, kind: str, at_s: float | None = None) -> "Question | None":
+        """Make one of what a person wrote; None of nothing.
+
+        Raises
+        ------
+        ValueError
+            There is no such type, the moment is not one, or it is given without an alarm.
+        """
+        if not kind:
+            if at_s is not None:
+                msg = "--at says when an alarm was raised; say which with --alarm"
+                raise ValueError(msg)
+            return None
+        if kind not in list(Alarm):
+            msg = f"--alarm {kind}: no such type; legal are {', '.join(Alarm)}"
+            raise ValueError(msg)
+        if at_s is not None and not 0.0 < at_s < float("inf"):
+            msg = f"--at {at_s:g}: not a moment of a record; legal are seconds over 0"
+            raise ValueError(msg)
+        return cls(Alarm(kind), AT_S if at_s is None else at_s)
 
 
 @dataclass(slots=True)
@@ -36,6 +71,7 @@ def analyse_files(
     how: How | None = None,
     *,
     strip_s: float | None = None,
+    alarm: Question | None = None,
     report: Path | None = None,
     progress: Progress = SILENT,
 ) -> Summary:
@@ -51,6 +87,8 @@ def analyse_files(
         How files are read.
     strip_s : float, optional
         Analyse each strip of so many seconds alone, cold.
+    alarm : Question, optional
+        Judge this alarm in each record, from all its ECG leads.
     report : Path, optional
         HTML file to write.
 
@@ -64,11 +102,14 @@ def analyse_files(
     FormatError
         Nothing can begin: a path is missing, or two records have one name.
     ValueError
-        Strips and marked beats were both asked for.
+        Strips or an alarm, and marked beats, were both asked for.
     """
     how = how or How()
     if strip_s is not None and how.beats:
         msg = "strips and marked beats: one or the other; a strip is analysed from its samples"
+        raise ValueError(msg)
+    if alarm is not None and how.beats:
+        msg = "an alarm and marked beats: one or the other; an alarm is judged from the samples"
         raise ValueError(msg)
     records = find_records(paths)
     summary = Summary(out)
@@ -78,7 +119,8 @@ def analyse_files(
     progress.step("analyse", len(records), "records")
     with ThreadPoolExecutor(min(len(records), _threads()), "ecg") as pool:
         waiting = {
-            pool.submit(_one, path, how, strip_s, out, drawn=report is not None): path for path in records
+            pool.submit(_one, path, how, strip_s, alarm, out, drawn=report is not None): path
+            for path in records
         }
         try:
             for future in as_completed(waiting):
@@ -115,20 +157,26 @@ def _threads() -> int:
 
 
 def _one(
-    path: Path, how: How, strip_s: float | None, out: Path, *, drawn: bool
+    path: Path, how: How, strip_s: float | None, alarm: Question | None, out: Path, *, drawn: bool
 ) -> tuple[Analysis, Section | None]:
     """Analyse one record and write its JSON."""
     record = read_record(path, how)
+    answers: dict[str, int | str] = {}
     if record.marked is not None:
         analysis = follow(record.marked)
     elif record.lead is not None:
         analysis = analyse(record.lead, strip_s)
+        if strip_s is None and analysis.length <= LONGEST_S * analysis.rate_hz:
+            answers["label"] = label(record.lead, analysis)
     else:
         msg = f"{path}: neither a signal nor marked beats"
         raise ValueError(msg)
+    if alarm is not None:
+        leads = [until(lead, alarm.at_s) for lead in read_leads(path, how)]
+        answers["alarm"] = int(holds(alarm.kind, leads))
     channel = record.lead.channel if record.lead else ""
     out.mkdir(parents=True, exist_ok=True)
-    (out / f"{path.stem}.json").write_text(as_json(analysis, path.stem, channel), encoding="ascii")
+    (out / f"{path.stem}.json").write_text(as_json(analysis, path.stem, channel, answers), encoding="ascii")
     return analysis, section(path.stem, record.lead, analysis) if drawn else None
 
 

@@ -128,6 +128,16 @@ WRONG = [
     (["analyse", "{}/none", "--out", "{}/o"], "none: no such file or folder"),
     (["analyse", "{}/text.log", "--out", "{}/o"], "text.log: of no known kind; legal are .hea (WFDB), .edf"),
     (["analyse", "{}/one.csv", "--out", "{}/o", "--strips", "10", "--beats", "atr"], "one or the other"),
+    (
+        ["analyse", "{}/one.csv", "--out", "{}/o", "--alarm", "VT"],
+        "legal are Asystole, Bradycardia, Tachycardia",
+    ),
+    (["analyse", "{}/one.csv", "--out", "{}/o", "--at", "9"], "say which with --alarm"),
+    (
+        ["analyse", "{}/one.csv", "--out", "{}/o", "--alarm", "Asystole", "--at", "0"],
+        "legal are seconds over 0",
+    ),
+    (["analyse", "{}/one.csv", "--out", "{}/o", "--alarm", "Asystole", "--beats", "atr"], "one or the other"),
     (["queue", "--queue", "{}/none.sqlite"], "none.sqlite: there is no queue here"),
     (["queue", "--queue", "{}/queue.sqlite"], "queue.sqlite: not a queue: file is not a database"),
     (["queue", "--queue", "mysql://x/y"], "legal databases are sqlite and postgresql"),

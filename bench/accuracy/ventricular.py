@@ -26,7 +26,7 @@ import numpy.typing as npt
 import wfdb
 from scipy import optimize
 
-from engine.whole_lead import Judged, averaged, follow
+from bench.accuracy.whole_lead import Judged, averaged, follow
 from kernels import ventricular
 from kernels.fibrillation_features import FEATURES, WINDOW_S
 

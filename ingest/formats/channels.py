@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ingest.formats.errors import FormatError
 
-__all__ = ["PER_MILLIVOLT", "NoSignalError", "choose", "lead_code", "unit_of"]
+__all__ = ["PER_MILLIVOLT", "NoSignalError", "choose", "ecg_numbers", "lead_code", "unit_of"]
 
 PER_MILLIVOLT = {"mv": 1.0, "uv": 1000.0, "µv": 1000.0, "μv": 1000.0, "v": 0.001, "nv": 1e6}
 """How many of a unit are a millivolt."""
@@ -46,6 +46,15 @@ def lead_code(name: str) -> str:
     return "ecg_lead_ii" if upper in _LEAD_II else "ecg_lead_i" if upper in _LEAD_I else "ecg_single"
 
 
+def ecg_numbers(names: Sequence[str], units: Sequence[object]) -> list[int]:
+    """Give the numbers of all signals that may be an ECG: in volts, and not called otherwise."""
+    return [
+        k
+        for k, name in enumerate(names)
+        if unit_of(units[k]) in PER_MILLIVOLT and not any(word in name.upper() for word in _NOT_ECG)
+    ]
+
+
 def choose(path: Path, names: Sequence[str], units: Sequence[object], channel: str = "") -> int:
     """Give the number of the signal to read.
 
@@ -80,7 +89,7 @@ def choose(path: Path, names: Sequence[str], units: Sequence[object], channel: s
         for k, name in enumerate(upper):
             if name in usual and volts[k]:
                 return k
-    usable = [k for k, name in enumerate(upper) if volts[k] and not any(word in name for word in _NOT_ECG)]
+    usable = ecg_numbers(names, units)
     named = [
         k
         for k in usable

@@ -12,9 +12,9 @@ from ingest.formats.errors import FormatError
 from ingest.formats.lead import Lead, check_rate
 from ingest.formats.mapping import Mapping
 from ingest.formats.marked_beats import PEAK_ENDS, Marked, read_annotation, read_peaks
-from ingest.formats.wfdb_record import Record
+from ingest.formats.wfdb_record import Record, ecg_channels
 
-__all__ = ["EcgRecord", "How", "find_records", "read_record"]
+__all__ = ["EcgRecord", "How", "find_records", "read_leads", "read_record"]
 
 _WFDB, _EDF, _CSV = ".hea", ".edf", ".csv"
 _LEGAL = f"{_WFDB} (WFDB), {_EDF}, {_CSV}, {', '.join(PEAK_ENDS)} (R peaks), and folders of these"
@@ -157,6 +157,18 @@ def read_record(path: Path, how: How) -> EcgRecord:
     if kind == _EDF:
         return EcgRecord(read_edf(path, how.channel), None)
     return EcgRecord(read_csv(path, how.rate_hz, how.gain, how.channel), None)
+
+
+def read_leads(path: Path, how: How) -> list[Lead]:
+    """Read every ECG lead of a record; the one that `read_record` reads, where another was asked for or none is told.
+
+    All leads are told of WFDB records in one piece. Errors are those of `read_record`.
+    """
+    numbers = ecg_channels(path) if path.suffix.lower() == _WFDB and not how.channel else []
+    if numbers:
+        return [_wfdb(path, number) for number in numbers]
+    lead = read_record(path, how).lead
+    return [] if lead is None else [lead]
 
 
 def _check(path: Path, kind: str, how: How) -> None:

@@ -21,7 +21,7 @@ import polars as pl
 import pyarrow as pa
 import wfdb
 
-from ingest.formats.channels import PER_MILLIVOLT, NoSignalError, choose, lead_code, unit_of
+from ingest.formats.channels import PER_MILLIVOLT, NoSignalError, choose, ecg_numbers, lead_code, unit_of
 from ingest.formats.errors import FormatError
 from ingest.formats.mapping import Mapping
 from ingest.formats.rows import Rows
@@ -29,7 +29,7 @@ from ingest.formats.spill import Spill
 from ingest.reasons import Reason
 from ingest.signals import by_name
 
-__all__ = ["CHUNK_S", "UNDATED_START", "Record"]
+__all__ = ["CHUNK_S", "UNDATED_START", "Record", "ecg_channels"]
 
 CHUNK_S = 10
 """Seconds of a chunk, as long as nothing is missing."""
@@ -43,6 +43,14 @@ _INVALID = {
     "24": -(1 << 23), "524": -(1 << 23), "32": -(1 << 31),
 }  # fmt: skip
 _MIN_RATE, _MAX_RATE = 100.0, 1000.0  # as in packets
+
+
+def ecg_channels(path: Path) -> list[str]:
+    """Give all ECG signals of a record in one piece, by number as `Record` takes it; none of one in segments."""
+    header = _read_header(str(path.with_suffix("")), path)
+    if isinstance(header, wfdb.MultiRecord) or not header.sig_name:
+        return []
+    return [str(k) for k in ecg_numbers([str(each or "") for each in header.sig_name], header.units)]
 
 
 @dataclass(frozen=True, slots=True)

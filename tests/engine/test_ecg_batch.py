@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import engine.ecg_batch
-from engine.ecg_batch import analyse_files
+from engine.alarm import Alarm
+from engine.ecg_batch import Question, analyse_files
 from ingest.formats.ecg_files import How
 from ingest.simulator.ecg import Rhythm, synthesize
 
@@ -94,3 +95,26 @@ def test_real_marked_beats(ecg_folder, tmp_path):
     found = json.loads((tmp_path / "atr" / "119.json").read_text())
     assert found["classes"].count("V") == 444
     assert len(found["classes"]) == len(found["beats"]) == 1987
+
+
+def test_an_alarm_is_judged_up_to_its_moment_and_a_short_record_gets_a_label(records, tmp_path):
+    question = Question.of("Tachycardia", 20.0)
+    assert question == Question(Alarm.TACHYCARDIA, 20.0)
+    summary = analyse_files([records / "sinus.csv"], tmp_path / "out", HOW, alarm=question)
+    assert summary.failed == []
+    found = json.loads((tmp_path / "out" / "sinus.json").read_text())
+    assert (found["alarm"], found["label"]) == (0, "N")
+    late = analyse_files([records / "sinus.csv"], tmp_path / "late", HOW, alarm=Question.of("Tachycardia"))
+    assert "an alarm at 300 s; legal are moments up to the end of the record, 20 s" in late.failed[0]
+    analyse_files([records / "sinus.csv"], tmp_path / "strips", HOW, strip_s=10.0)
+    assert not {"alarm", "label"} & json.loads((tmp_path / "strips" / "sinus.json").read_text()).keys()
+
+
+@pytest.mark.ecg
+def test_an_alarm_hears_every_ecg_lead(ecg_folder, tmp_path):
+    # Lead V is off and flat for the last 10 s of lead II's steady beats: alone it would be asystole.
+    record = ecg_folder / "challenge2015" / "a311l"
+    for channel, holds in (("", 0), ("V", 1)):
+        out = tmp_path / f"out{channel}"
+        analyse_files([record], out, How(channel=channel), alarm=Question.of("Asystole"))
+        assert json.loads((out / "a311l.json").read_text())["alarm"] == holds

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import signal
 
 from bench.accuracy import ventricular as accuracy
-from engine import whole_lead
+from bench.accuracy import whole_lead
 from kernels import ventricular
 
 RING = 1024

@@ -1,4 +1,4 @@
-"""A whole lead through the ventricular kernel: for an alarm to be judged, for figures of accuracy, for tests."""
+"""A whole lead through the ventricular kernel alone, its windows too: for figures of accuracy and for the fit."""
 
 from dataclasses import dataclass
 
