@@ -26,6 +26,7 @@ _MOST_DECIMALS = 3  # readings are kept in thousandths
 # and again. Shipped heart-failure protocol, all that `engine.report` does for its rows: 117 ns a reading without what
 # is kept, 76 to 79 with it.
 _KEPT = 8192
+_HOURS_TO_DAYS = 7
 
 
 @lru_cache(_KEPT)
@@ -43,8 +44,7 @@ def number_text(value: float, decimals: int, *, signed: bool = False) -> str:
     """
     if not math.isfinite(value):
         return UNDETERMINED
-    # From the shortest text of the double, which is what was typed: 2.675 is below 2.675 in binary.
-    rounded = Decimal(repr(value)).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP, _WIDE)
+    rounded = _rounded(value, decimals)
     whole, _, part = f"{rounded.copy_abs():f}".partition(".")
     if len(whole) > 4:
         whole = f"{int(whole):,}".replace(",", _THIN)
@@ -82,8 +82,13 @@ def sentence(protocol: Protocol, rule: Rule, values: Mapping[str, float], limits
         if name in protocol.limits:
             value = limits.get(name, math.nan)
             return figure_text(protocol.figure(name), value, _decimals_of(value))
-        return figure_text(protocol.figure(name), values.get(name, math.nan))
+        value = values.get(name, math.nan)
+        figure = protocol.figure(name)
+        return figure_text(figure, value, _apart(value, figure.decimals, tuple(bounds)))
 
+    bounds = [
+        limits.get(name, math.nan) for name in _PLACEHOLDER.findall(rule.text) if name in protocol.limits
+    ]
     return _typeset(_PLACEHOLDER.sub(fill, rule.text))
 
 
@@ -101,7 +106,11 @@ def _silence(text: str, hours: int | None) -> str:
     elif hours < 48:
         words = f"{hours}{_NBSP}heure{'s' if hours >= 2 else ''}"
     else:
-        words = f"{hours // 24}{_NBSP}jours"
+        days, left = divmod(hours, 24)
+        words = f"{days}{_NBSP}jours"
+        # A limit is often between two days: 54 h must not read as 2 days. Beyond a week nobody counts hours.
+        if left and days < _HOURS_TO_DAYS:
+            words += f" et {left}{_NBSP}heure{'s' if left >= 2 else ''}"
     return _typeset(text.replace("{silence}", words))
 
 
@@ -112,6 +121,22 @@ def notice(protocol: Protocol) -> str:
     return _typeset(
         f"Protocole « {protocol.title} » {protocol.version} non signé : à signer par un clinicien."
     )
+
+
+@lru_cache(_KEPT)
+def _apart(value: float, decimals: int, bounds: tuple[float, ...]) -> int:
+    """Decimals that tell `value` from the limits it is compared with: 49.6 is not shown as 50 beside a limit of 50."""
+    if not math.isfinite(value):
+        return decimals
+    others = [Decimal(repr(bound)) for bound in bounds if math.isfinite(bound) and bound != value]
+    while decimals < _MOST_DECIMALS and _rounded(value, decimals) in others:
+        decimals += 1
+    return decimals
+
+
+def _rounded(value: float, decimals: int) -> Decimal:
+    # From the shortest text of the double, which is what was typed: 2.675 is below 2.675 in binary.
+    return Decimal(repr(value)).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP, _WIDE)
 
 
 @lru_cache(_KEPT)

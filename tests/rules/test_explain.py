@@ -40,6 +40,18 @@ def test_sentence(protocol):
     assert text == "Prise de 2,3\u00a0kg en 3 jours (limite 1,36\u00a0kg)."
 
 
+def test_a_figure_beside_a_limit_is_not_rounded_to_it(protocol):
+    rule = protocol.rule("gain")
+    for value, limit, shown in (
+        (1.96, 2.0, "1,96"),
+        (2.0, 2.0, "2,0"),
+        (2.04, 2.0, "2,04"),
+        (1.4, 1.36, "1,4"),
+    ):
+        text = sentence(protocol, rule, {"gain_3d": value}, {"gain_kg": limit})
+        assert text.startswith(f"Prise de {shown}\u00a0kg "), text
+
+
 def test_answers_differences_and_french_signs(protocol):
     rule = protocol.rule("tired_gain")
     values = {"gain_3d": 2.0, "pain": 2.0, "drift": 3.25}
@@ -67,7 +79,10 @@ def test_an_answer_between_two_choices_is_a_number(protocol):
         (1, "1\u00a0heure"),
         (36.9, "36\u00a0heures"),
         (48, "2\u00a0jours"),
-        (95, "3\u00a0jours"),
+        (54.2, "2\u00a0jours et 6\u00a0heures"),
+        (73, "3\u00a0jours et 1\u00a0heure"),
+        (96, "4\u00a0jours"),
+        (175, "7\u00a0jours"),
         (math.nan, UNDETERMINED),
     ],
 )
