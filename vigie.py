@@ -183,6 +183,9 @@ def replay(
         CloseRouge | None,
         typer.Option(help="When a ROUGE ends, since no person is there (files: at-recovery; a log: never)."),
     ] = None,
+    features: Annotated[
+        bool, typer.Option("--features", help="Write features.parquet too: what the rules saw.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted replay.")] = False,
 ) -> None:
     """Send recorded readings or ECG through the line, as if they came now; write the alerts and a summary."""
@@ -204,6 +207,7 @@ def replay(
             limits=limits,
             enrolment=enrolment,
             close_rouge=close_rouge.value if close_rouge else None,
+            features=features,
             progress=progress,
         )
         triage.replayed.make(out, progress)

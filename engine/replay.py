@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from engine import replay_state
+from engine import feature_rows, replay_state
 from engine.line import Line
 from engine.load import load
 from engine.program import Options
@@ -58,6 +58,7 @@ def replay(  # noqa: PLR0913 - an option is a parameter
     limits: Path | None = None,
     enrolment: Path | None = None,
     close_rouge: str | None = None,
+    features: bool = False,
     progress: Progress = SILENT,
     commit_s: float = 30.0,
 ) -> Summary:
@@ -83,6 +84,8 @@ def replay(  # noqa: PLR0913 - an option is a parameter
         See `engine.load`.
     close_rouge : str, optional
         One of `CLOSING`. By default "at-recovery" for files, "never" for a log: its acts are in it.
+    features : bool
+        Write features.parquet too: what the rules saw, `engine.feature_rows.SCHEMA`.
     progress : Progress
     commit_s : float
         Seconds between two moments to which an interrupted replay can go back.
@@ -110,10 +113,12 @@ def replay(  # noqa: PLR0913 - an option is a parameter
     work.mkdir(parents=True, exist_ok=True)
     asked = Asked(tuple(paths), mapping or Mappings(), zone, _begun(work))
     source = open_input(asked, loaded, work / "sorted", progress)
-    fingerprint = " ".join([source.fingerprint, loaded.fingerprint, str(shards)])
+    fingerprint = " ".join([source.fingerprint, loaded.fingerprint, str(shards), *["features"] * features])
     done = False
     try:
         with loaded.line(shards=shards, time_basis=source.time_basis) as line:
+            for shard in line.shards:
+                shard.watch_features = features
             run = _Run(work, line, source, fingerprint)
             if resume:
                 run.go_back(progress)
@@ -151,6 +156,7 @@ class _Run:
         rows = self._work / "rows"
         self._alerts = Segments(rows, "alerts", SCHEMA, kept.get("alerts", ()))
         self._refused = Segments(rows, "quarantine", QUARANTINE, kept.get("quarantine", ()))
+        self._features = Segments(rows, "features", feature_rows.SCHEMA, kept.get("features", ()))
 
     def go_back(self, progress: Progress) -> None:
         """Go to where the replay before was, if there was one."""
@@ -174,14 +180,17 @@ class _Run:
             self._take(taken)
             progress.advance(taken.batch.next_offset - at)
             at = taken.batch.next_offset
-            if time.monotonic() >= due or self._alerts.waiting + self._refused.waiting > _MOST_WAITING:
+            waiting = self._alerts.waiting + self._refused.waiting + self._features.waiting
+            if time.monotonic() >= due or waiting > _MOST_WAITING:
                 self._commit()
                 due = time.monotonic() + commit_s
 
     def _take(self, taken: Taken) -> None:
         batch, refused = taken.batch, taken.quarantine
         # Rows of the newest moment wait for the next batch: their order must not depend on where batches are cut.
-        rows = merge([self._held, self._line.process(batch, refused, taken.heard_ms).alerts])
+        processed = self._line.process(batch, refused, taken.heard_ms)
+        rows = merge([self._held, processed.alerts])
+        self._features.add(feature_rows.rows(self._line, processed))
         newest = pl.col("clock_ms") >= self._line.clock_ms
         self._held = rows.filter(newest)
         self._alerts.add(rows.filter(~newest))
@@ -205,7 +214,12 @@ class _Run:
         # Rows first: the checkpoint names their files.
         self._alerts.commit()
         self._refused.commit()
-        files = {"alerts": self._alerts.files, "quarantine": self._refused.files}
+        self._features.commit()
+        files = {
+            "alerts": self._alerts.files,
+            "quarantine": self._refused.files,
+            "features": self._features.files,
+        }
         counts = {"readings": self._readings}
         replay_state.commit(
             self._work / "checkpoints", self._line, self._fingerprint, files, counts, self._held
@@ -219,6 +233,12 @@ class _Run:
             counts.add(rows)
         for _ in self._refused.finish(out / "quarantine.parquet"):
             pass
+        if self._line.shards[0].watch_features:
+            for _ in self._features.finish(out / "features.parquet"):
+                pass
+        else:
+            # That of a replay before would be taken for this one's.
+            (out / "features.parquet").unlink(missing_ok=True)
         summary = summarise(
             out, self._line, counts, self._readings, rouge=rouge, notes=tuple(self._source.notes())
         )

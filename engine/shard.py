@@ -17,7 +17,7 @@ from kernels import directory, evidence, lifecycle
 from kernels._types import Int
 from kernels.arrange import WORDS, arrange
 
-__all__ = ["Changes", "Clock", "Outcome", "Shard", "shard_of"]
+__all__ = ["Changes", "Clock", "Outcome", "Seen", "Shard", "shard_of"]
 
 _TRANSITIONS = 65_536
 """Room for transitions in one call of the lifecycle kernels; they go on where it was full."""
@@ -82,6 +82,18 @@ class Changes:
 
 
 @dataclass(slots=True)
+class Seen:
+    """Features of one group of rules, as a batch set them off; one column an event."""
+
+    group: int
+    packet: I64  # of the batch
+    event: I64  # in the order of the shard
+    slot: npt.NDArray[np.int32]
+    t_ms: I64
+    values: list[npt.NDArray[np.float64]]  # one array a feature of the group; NaN undetermined
+
+
+@dataclass(slots=True)
 class Outcome:
     """What became of a batch in one shard."""
 
@@ -92,6 +104,8 @@ class Outcome:
     derived: Derived
     """Readings that the ECG kernels gave."""
     changes: Changes
+    features: list[Seen]
+    """What the rules saw, where the shard watches it; else empty."""
 
 
 class Shard:
@@ -118,6 +132,8 @@ class Shard:
         )
         self.streams = Streams()
         self.ticked_ms = 0
+        self.watch_features = False
+        """Whether `Outcome.features` is filled: for who asks, as it takes several times the rest."""
         width = int(self.plan.physical.sum())
         self.scratch = hot.scratch(len(self.plan.start), width)
         self.wide_scratch = hot.scratch(len(self.plan.start), 2 * width + 1)
@@ -175,7 +191,7 @@ class Shard:
         derived = self.streams.feed(batch, rows, slots)
         pass_ = _Pass(self, batch, clock, rows, slots, derived)
         changes = pass_.run()
-        return Outcome(rows, pass_.applied, derived, changes)
+        return Outcome(rows, pass_.applied, derived, changes, pass_.seen)
 
     def _slots(self, batch: Batch, clock: Clock, rows: I64) -> npt.NDArray[np.int32]:
         state = self.state
@@ -212,9 +228,12 @@ class _Pass:
         self.slots = slots
         self.derived = derived
         self.applied = np.zeros(len(rows), np.uint8)
+        self.seen: list[Seen] = []
 
     def run(self) -> Changes:
         events, journal, entries, blocks = self._advance()
+        if self.shard.watch_features:
+            self._watch(events, blocks)
         rules, when, clear = self._verdicts(blocks, events)
         return self._alerts(events, journal, entries, rules, when, clear)
 
@@ -281,6 +300,25 @@ class _Pass:
             np.empty(int(event_at[-1]), np.int32),
             np.zeros(groups, np.int64),
         )
+
+    def _watch(self, events: hot.Events, blocks: hot.Blocks) -> None:
+        """Keep what the rules see of this batch."""
+        for g, group in enumerate(self.program.groups):
+            n = int(blocks.filled[g])
+            if n == 0 or not group.features:
+                continue
+            event = blocks.event[blocks.event_at[g] : blocks.event_at[g] + n].astype(np.int64)
+            starts = [int(blocks.at[g] + f * blocks.room[g]) for f in range(len(group.features))]
+            self.seen.append(
+                Seen(
+                    g,
+                    events.row[event].astype(np.int64),
+                    event,
+                    events.slot[event],
+                    events.t_ms[event],
+                    [blocks.buffer[at : at + n].copy() for at in starts],
+                )
+            )
 
     def _verdicts(self, blocks: hot.Blocks, events: hot.Events) -> tuple[lifecycle.Rules, Verdict, Verdict]:
         """Evaluate the conditions of each group over its whole block."""

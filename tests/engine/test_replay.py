@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 import engine.replay_input
+from engine import feature_rows
 from engine.load import load
 from engine.replay import CLOSING, replay
 from ingest import simulator
@@ -41,6 +42,28 @@ def plain(cohort, tmp_path_factory):
 
 def content(out):
     return {name: (out / name).read_bytes() for name in FILES}
+
+
+def test_features_on_demand(cohort, plain, tmp_path):
+    for name, shards in (("one", 1), ("three", 3)):
+        replay([cohort / "cohort.parquet"], [HEART], tmp_path / name, features=True, shards=shards)
+    one, three = (pl.read_parquet(tmp_path / name / "features.parquet") for name in ("one", "three"))
+    assert one.equals(three)
+    assert dict(one.schema) == dict(feature_rows.SCHEMA)
+    # They change nothing else.
+    assert (tmp_path / "one" / "alerts.parquet").read_bytes() == (plain[0] / "alerts.parquet").read_bytes()
+    # The oracle: the newest weight of the last days, from the file itself.
+    readings = pl.read_parquet(cohort / "cohort.parquet").filter(pl.col("signal") == "systolic")
+    patient = readings["patient"][0]
+    seen = one.filter((pl.col("patient") == patient) & (pl.col("feature") == "systolic_now")).sort("t_ms")
+    mine = readings.filter(pl.col("patient") == patient).sort("time")
+    assert len(seen) > 0
+    by_time = dict(zip(mine["time"].dt.epoch("ms").to_list(), mine["value"].to_list(), strict=True))
+    exact = [(t, value) for t, value in zip(seen["t_ms"], seen["value"], strict=True) if t in by_time]
+    assert exact
+    assert all(value == by_time[t] for t, value in exact)
+    replay([cohort / "cohort.parquet"], [HEART], tmp_path / "one")
+    assert not (tmp_path / "one" / "features.parquet").exists()
 
 
 def test_alerts_and_accounts(plain):

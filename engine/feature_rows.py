@@ -1,0 +1,64 @@
+"""Features as rows, for who asks what the rules saw: one row a feature each time it was computed."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from engine.line import Line, Processed
+
+__all__ = ["SCHEMA", "rows"]
+
+SCHEMA = pl.Schema(
+    {
+        "patient": pl.String,
+        "t_ms": pl.Int64,  # of the reading that set it off, ms UTC
+        "offset": pl.Int64,  # of the log entry; row of a file
+        "protocol": pl.String,
+        "feature": pl.String,
+        "value": pl.Float64,  # null: undetermined
+    }
+)
+"""Columns of features.parquet."""
+
+_ORDER: Sequence[str] = ("packet", "event", "group")
+
+
+def rows(line: Line, processed: Processed) -> pl.DataFrame:
+    """Give the features that a batch set off, in the order of its packets, whatever the number of shards.
+
+    Parameters
+    ----------
+    line : Line
+        Whose shards watch features (`Shard.watch_features`).
+    processed : Processed
+        What the line made of the batch.
+    """
+    frames = []
+    for shard, outcome in zip(line.shards, processed.outcomes, strict=True):
+        for seen in outcome.features:
+            group = line.program.groups[seen.group]
+            protocol = line.program.protocols[group.protocol].id
+            patients = shard.state.patient_ids(seen.slot)
+            offsets = processed.batch.offset[seen.packet]
+            for name, values in zip(group.features, seen.values, strict=True):
+                frames.append(
+                    pl.DataFrame(
+                        {
+                            "patient": patients,
+                            "t_ms": seen.t_ms,
+                            "offset": offsets,
+                            "protocol": [protocol] * len(values),
+                            "feature": [name] * len(values),
+                            "value": np.asarray(values),
+                            "packet": seen.packet,
+                            "event": seen.event,
+                            "group": np.full(len(values), seen.group),
+                        }
+                    )
+                )
+    if not frames:
+        return SCHEMA.to_frame()
+    # A packet is of one shard, whose events of it are in their order: a stable sort keeps features in theirs.
+    together = pl.concat(frames).sort(_ORDER, maintain_order=True).select(list(SCHEMA))
+    return together.with_columns(pl.col("value").fill_nan(None)).cast(SCHEMA)
