@@ -376,10 +376,12 @@ def test_the_end_of_a_strip_gives_its_last_beats(seed, n, cuts):
     assert (beats, decided) == ended(samples, 250.0, ecg.gain)
     assert beats == sorted(set(beats))
     assert all(0 <= b < d <= n for b, d in zip(beats, decided, strict=True))
-    # All whose QRS has come and gone, though the last were not decided when the samples ended.
-    sure = n - 40  # of 7,216 ends of such leads, two lost a beat 104 ms before, none one 160 ms before
-    true = [b for b in ecg.beats.tolist() if 25 < b < sure]
-    assert len([b for b in beats if 25 < b < sure]) == pytest.approx(len(true), abs=1 if n < 750 else 0)
+    # All whose QRS has come and gone, though the last were not decided when the samples ended, and no other.
+    true, least = ecg.beats.tolist(), 2 if n < 750 else 0  # three seconds teach the levels
+    missed = [t for t in true if 25 < t < n - 40 and min(abs(b - t) for b in [*beats, -100]) > 8]
+    extra = [b for b in beats if 25 < b < n - 25 and min(abs(b - t) for t in true) > 8]
+    assert len(missed) <= least
+    assert len(extra) <= least
 
 
 def test_the_end_of_nothing_is_nothing():
