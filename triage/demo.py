@@ -6,10 +6,12 @@ the clock, and the nurse of the days that are behind them, who closes each ROUGE
 
 import heapq
 import math
+import signal
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
@@ -219,12 +221,22 @@ def run(
             told.step("cohort")
             cell = stack.enter_context(Cell(where, patients, days, seed))
             cell.catch_up(told)
-        with suppress(KeyboardInterrupt):
-            _live(cell, for_s, speed)
+        _live(cell, for_s, speed, stack.enter_context(_interrupted()))
         return _summary(cell)
 
 
-def _live(cell: Cell, for_s: float | None, speed: float) -> None:
+@contextmanager
+def _interrupted() -> Iterator[threading.Event]:
+    """Note Ctrl-C instead of raising it: a batch is taken whole, and Polars, while it works, would end the process."""
+    asked = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: asked.set())
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _live(cell: Cell, for_s: float | None, speed: float, asked: threading.Event) -> None:
     console = Console()
     begun = time.monotonic()
     said = -math.inf
@@ -234,7 +246,7 @@ def _live(cell: Cell, for_s: float | None, speed: float) -> None:
             ran = time.monotonic() - begun
             now_ms = min(cell.end_ms, cell.start_ms + round(1000 * ran * speed))
             cell.take(now_ms)
-            over = now_ms == cell.end_ms or (for_s is not None and ran >= for_s)
+            over = asked.is_set() or now_ms == cell.end_ms or (for_s is not None and ran >= for_s)
             if live is not None:
                 live.update(_panel(cell, console, now_ms), refresh=True)
             elif over or ran - said >= SAY_S:
@@ -242,7 +254,7 @@ def _live(cell: Cell, for_s: float | None, speed: float) -> None:
                 console.print(view.counts(cell.queue.waiting(), now_ms, PARIS))
             if over:
                 break
-            time.sleep(LOOK_S)
+            asked.wait(LOOK_S)
     if live is None:
         console = Console(width=160)
         console.print(_panel(cell, console, now_ms))
