@@ -1,8 +1,8 @@
 """Compiling the kernels once, so that what starts later starts at once.
 
-Numba compiles one kernel at a time in a process. So a second process compiles what brings packets in (decoding, ECG,
-files) while this one compiles what goes on with them (features, alerts, evidence); both write to the same cache, from
-which this process then loads the rest. All is done by use: a few real packets go through the real line.
+Numba compiles one kernel at a time in a process. So a second process compiles what brings packets in (decoding,
+ECG) while this one compiles files and what goes on with packets (features, alerts, evidence); both write to the same
+cache, from which this process then loads the rest. All is done by use: a few real packets go through the real line.
 """
 
 import os
@@ -52,6 +52,7 @@ def warm(progress: Progress = SILENT) -> None:
     loaded = load(sorted(shipped()))
     with heard(tell):
         _go_on(loaded)
+        _read_file()
         helper.wait()
         # Loaded from the cache where the second process was there; compiled here where it could not run.
         _bring_in(loaded)
@@ -131,9 +132,13 @@ def _beats() -> npt.NDArray[np.int16]:
 
 
 def _bring_in(loaded: Loaded) -> None:
-    """Decode packets, detect beats, read a file."""
+    """Decode packets, listen to an ECG: half of all compilation."""
     batch, _ = loaded.decoder().decode(_entries(loaded, ecg=True))
     Streams().feed(batch, np.arange(len(batch), dtype=np.int64), np.zeros(len(batch), np.int32))
+
+
+def _read_file() -> None:
+    """Read a file."""
     for _ in _file_batches():
         pass
 
