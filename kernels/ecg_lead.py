@@ -64,6 +64,7 @@ class Scratch(NamedTuple):
     events: I64
     confidence: F64
     wave: F64
+    shape: F64
 
 
 def scratch(seconds: float) -> Scratch:
@@ -83,6 +84,7 @@ def scratch(seconds: float) -> Scratch:
         events=np.empty(4 * _EVENTS, np.int64),
         confidence=np.empty(_EVENTS),
         wave=np.empty(ventricular.WORK),
+        shape=np.zeros(beats.SCRATCH),
     )
 
 
@@ -128,7 +130,7 @@ def _beat(row: F64, at: float, decided: float, now: float, lost: float, coeffs: 
     out = work.classed
     if beats.next_beat(
         row[L_BEATS:L_QUALITY], row[qrs.S_RING : qrs.S_RING + qrs.RING // 4].view(np.int16), int(row[qrs.S_J]) - 1,
-        rate, coeffs[qrs.C_GROUP], at, now, unbroken, out,
+        rate, coeffs[qrs.C_GROUP], at, now, unbroken, work.shape, out,
     ):  # fmt: skip
         _classed(row, float(out[0]), int(out[1]), float(out[2]), lost, rate, work)
 
@@ -187,7 +189,7 @@ def _tick(row: F64, coeffs: F64, work: Scratch) -> None:
         int(work.counts[2]),
     )  # fmt: skip
     out = work.classed
-    if beats.tick(row[L_BEATS:L_QUALITY], ring, int(row[qrs.S_J]) - 1, rate, coeffs[qrs.C_GROUP], now, out):
+    if beats.tick(row[L_BEATS:L_QUALITY], ring, int(row[qrs.S_J]) - 1, rate, coeffs[qrs.C_GROUP], now, work.shape, out):
         _classed(row, float(out[0]), int(out[1]), float(out[2]), lost, rate, work)
     said = work.events
     count = ventricular.follow(
@@ -298,7 +300,7 @@ def finish(row: F64, coeffs: F64, work: Scratch) -> int:
     out = work.classed
     ring = row[qrs.S_RING : qrs.S_RING + qrs.RING // 4].view(np.int16)
     if beats.close(
-        row[L_BEATS:L_QUALITY], ring, int(row[qrs.S_J]) - 1, rate, coeffs[qrs.C_GROUP], length, out
+        row[L_BEATS:L_QUALITY], ring, int(row[qrs.S_J]) - 1, rate, coeffs[qrs.C_GROUP], length, work.shape, out
     ):
         _classed(row, float(out[0]), int(out[1]), float(out[2]), lost, rate, work)
     _finish_beats(row, length, is_lost, lost, rate, work)

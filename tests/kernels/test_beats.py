@@ -185,13 +185,14 @@ def test_measures_are_those_of_the_oracle(seed, rate):
     size = 1 << 18
     ring = np.zeros(size, np.int16)
     ring[: len(steps)] = steps
-    state, oracle = np.zeros(shapes.SHAPES_STATE), Oracle()
+    state, scratch, oracle = np.zeros(shapes.SHAPES_STATE), np.zeros(shapes.SCRATCH), Oracle()
     for i, position in enumerate(at):
         rr_s = (position - at[i - 1]) / rate if i else 0.0
         next_s = (at[i + 1] - position) / rate if i + 1 < len(at) else 1.5
-        shapes.measure(state, ring, len(steps) - 1, float(position), float(group), rate / group, rr_s, next_s)
+        where = len(steps) - 1, float(position), float(group), rate / group
+        shapes.measure(state, ring, *where, rr_s, next_s, scratch)
         expected = oracle.measure(steps, group, rate / group, position, rr_s, next_s)
-        found = state[shapes.S_MEASURES : shapes.S_MEASURES + shapes.MEASURES]
+        found = scratch[: shapes.MEASURES]
         np.testing.assert_allclose(found, expected, rtol=2e-3, atol=2e-3, err_msg=f"beat {i}")
 
 
