@@ -44,6 +44,7 @@ _SLOW = 0.004  # of itself a beat
 _RR_MAX_S = 2.0
 _EARLY = -0.1  # logarithm: a beat earlier than that does not teach the P wave
 _LEAST_P = 8
+_MAX = np.int64(2**63 - 1)
 _PRIOR = 3.0  # beats that a shape's own prematurity weighs when it is new
 
 # ---- Measures, the first of the scratch.
@@ -75,7 +76,8 @@ S_EARLY = S_COUNT + _SHAPES  # mean prematurity
 S_HEIGHT = S_EARLY + _SHAPES  # µV peak to peak
 S_AREA = S_HEIGHT + _SHAPES
 S_SPREAD = S_AREA + _SHAPES
-_FLOATS = S_SPREAD + _SHAPES  # from here float32: shapes, P wave
+S_NORM = S_SPREAD + _SHAPES  # sum of its squares
+_FLOATS = S_NORM + _SHAPES  # from here float32: shapes, P wave
 _F_P = _SHAPES * _QRS
 SHAPES_STATE = _FLOATS + (_F_P + _P + 1) // 2
 """Length of the state, float64."""
@@ -83,89 +85,101 @@ SHAPES_STATE = _FLOATS + (_F_P + _P + 1) // 2
 # ---- Scratch: what is of no use once the beat has its class. After the measures:
 _LANES = 16  # lags, padded to a vector's width
 _X_OUTLINE = MEASURES  # height, area over height, spread of slope
-_X_RECENT = _X_OUTLINE + 3  # the last 16 intervals, newest first, and as many zeros
-_X_SORT = _X_RECENT + 2 * _RR
-_X_FLOATS = _X_SORT + _RR  # from here float32: the beat cut out, sums and products of each lag, the steps about it
+_X_TWICE = _X_OUTLINE + 3  # the ring of intervals, twice
+_X_SORT = _X_TWICE + 2 * _RR
+_SORT = _RR + 2
+_X_FLOATS = _X_SORT + 3 * _SORT  # from here float32: the beat cut out, sums and products of each lag; the steps about it, int16
 _G_BEAT = 64
 _G_STEPS = 136  # _CUT steps of 10 ms at 240 Hz
-SCRATCH = _X_FLOATS + (_G_BEAT + 3 * _LANES + _G_STEPS) // 2
+SCRATCH = _X_FLOATS + (_G_BEAT + 3 * _LANES + _G_STEPS // 2) // 2
 """Length of the scratch, float64."""
 
 
 @jit
 def _median(values: F64, n: int) -> float:
-    """Median of the first `n` of 16 values, of which the others are infinite."""
-    low = high = 0.0
+    """Median of the first `n` of 16 values, none negative, of which the others are infinite; two more are written on."""
+    # As whole numbers such values have the same order, and their minimum is that of a vector.
+    whole = values.view(np.int64)
+    low = high = _MAX
     for k in range(_RR):
-        value = values[k]
-        rank = 0
+        value = whole[k]
+        rank = 0  # values that are not higher
         for i in range(_RR):
-            rank += (values[i] < value) | ((values[i] == value) & (i < k))
-        low += value if rank == (n - 1) // 2 else 0.0
-        high += value if rank == n // 2 else 0.0
-    return 0.5 * (low + high)
+            rank += whole[i] <= value
+        low = min(low, value if rank > (n - 1) // 2 else _MAX)
+        high = min(high, value if rank > n // 2 else _MAX)
+    whole[_RR], whole[_RR + 1] = low, high
+    return 0.5 * (values[_RR] + values[_RR + 1])
 
 
 @jit
-def _usual_rr(recent: F64, n: int, sort: F64) -> float:
-    """Median of the last eight of `n` intervals, seconds; 0.8 when there is none."""
-    n = min(n, _REFERENCE_RR)
+def _usual_rr(rr_s: F64, newest: int, n: int, sort: F64) -> float:
+    """Median of the last eight of `n` intervals of a ring, seconds; 0.8 when there is none."""
     if n == 0:
         return 0.8
-    for i in range(_RR):
-        sort[i] = recent[i] if i < n else np.inf
-    return _median(sort, n)
+    for i in range(_REFERENCE_RR):
+        sort[i] = rr_s[(newest - i) & (_RR - 1)]
+        sort[_REFERENCE_RR + i] = np.inf
+    for i in range(n, _REFERENCE_RR):
+        sort[i] = np.inf
+    return _median(sort, min(n, _REFERENCE_RR))
 
 
 @jit
-def _irregularity(recent: F64, n: int, sort: F64, usual_s: float) -> float:
-    """Least median difference of intervals one, two or three apart, over the usual interval."""
+def _irregularity(twice: F64, newest: int, n: int, sort: F64, usual_s: float) -> float:
+    """Least median difference of intervals one, two or three apart, over the usual interval.
+
+    `twice` is the ring of `n` intervals and the same ring again, so that each has the one after it in its place.
+    """
     if n <= 4:
         return 0.0
+    for lag in range(1, 4):
+        at = (lag - 1) * _SORT
+        for i in range(_RR):
+            sort[at + i] = abs(twice[i] - twice[i + lag])
+        for i in range(lag):
+            sort[at + ((newest - i) & (_RR - 1))] = np.inf  # what comes after the newest is the oldest
+        for i in range(n, _RR):
+            sort[at + i] = np.inf
+    # Not before all are written: a vector that is read too early waits for what is written one by one.
     least = np.inf
     for lag in range(1, 4):
-        for i in range(_RR):
-            sort[i] = abs(recent[i] - recent[i + lag]) if i < n - lag else np.inf
         if n - lag >= 3:
-            least = min(least, _median(sort, n - lag))
+            least = min(least, _median(sort[(lag - 1) * _SORT : lag * _SORT], n - lag))
     return least / usual_s
 
 
 @jit
-def _cut_out(beat: F32, steps: F32, ring: I16, j: int, position: float, group: float, work: float) -> None:
+def _interpolate(beat: F32, steps: I16, first: int, centre: float, work: float) -> None:
+    """Fill `beat` from `steps`, of which the first is number `first`."""
+    for i in range(_CUT):
+        at = centre + (_FROM + i) * _STEP_S * work
+        k = np.floor(at)
+        step = np.uint64(int(k) - first)  # without a sign it needs no look whether it counts from the end
+        value = float(steps[step])
+        beat[i] = value + (at - k) * (float(steps[step + np.uint64(1)]) - value)
+
+
+@jit
+def _cut_out(beat: F32, steps: I16, ring: I16, j: int, position: float, group: float, work: float) -> None:
     """Fill `beat` with the signal about `position`, µV, at 100 Hz; the ring's ends go on as they are."""
     mask = ring.size - 1
     oldest = max(j - mask, 0)
     centre = (position - 0.5 * (group - 1.0)) / group
-    first = int(np.floor(centre + _FROM * _STEP_S * work))
-    last = int(np.floor(centre + (_FROM + _CUT - 1) * _STEP_S * work)) + 1
-    if first >= oldest and last <= j:
-        # The usual case: the steps one after the other first.
-        n = last - first + 1
-        begin = first & mask
-        head = min(n, ring.size - begin)
-        for i in range(head):
-            steps[i] = ring[begin + i]
-        for i in range(n - head):
-            steps[head + i] = ring[i]
-        for i in range(_CUT):
-            at = centre + (_FROM + i) * _STEP_S * work
-            k = int(np.floor(at))
-            value = float(steps[k - first])
-            beat[i] = value + (at - k) * (float(steps[k - first + 1]) - value)
-        return
-    for i in range(_CUT):
-        at = centre + (_FROM + i) * _STEP_S * work
-        k = int(np.floor(at))
-        part = at - k
-        if k < oldest:
-            k, part = oldest, 0.0
-        elif k >= j:
-            k, part = j, 0.0
-        value = float(ring[k & mask])
-        if part > 0.0:
-            value += part * (float(ring[(k + 1) & mask]) - value)
-        beat[i] = value
+    # One more at either end: the same product may come out a little lower or higher below.
+    first = int(np.floor(centre + _FROM * _STEP_S * work)) - 1
+    n = int(np.floor(centre + (_FROM + _CUT - 1) * _STEP_S * work)) + 3 - first
+    begin = first & mask
+    if first < oldest or first + n > j + 1:
+        for i in range(n):
+            steps[i] = ring[min(max(first + i, oldest), j) & mask]
+        _interpolate(beat, steps, first, centre, work)
+    elif begin + n > ring.size:
+        for i in range(n):
+            steps[i] = ring[(begin + i) & mask]
+        _interpolate(beat, steps, first, centre, work)
+    else:
+        _interpolate(beat, ring[begin:], first, centre, work)
 
 
 @jit
@@ -233,14 +247,6 @@ def _products(shape: F32, beat: F32, out: F32) -> None:
 
 
 @jit
-def _norm(shape: F32) -> float:
-    norm = np.float32(0.0)
-    for i in range(_QRS):
-        norm += shape[i] * shape[i]
-    return float(norm)
-
-
-@jit
 def _best_lag(products: F32, per: F32) -> int:
     """Give the lane of the highest correlation; `per` has the reciprocals of the spreads."""
     best, best_lag = products[0] * per[0], 0
@@ -272,10 +278,10 @@ def _rhythm(state: F64, rr_s: float, next_s: float, scratch: F64) -> None:
         state[S_RR_N] += 1.0
     newest = int(state[S_RR_N]) - 1
     n = min(newest + 1, _RR)
-    recent, sort = scratch[_X_RECENT:_X_SORT], scratch[_X_SORT:_X_FLOATS]
+    rr_ring, twice, sort = state[S_RR:S_SLOW], scratch[_X_TWICE:_X_SORT], scratch[_X_SORT:_X_FLOATS]
     for i in range(_RR):
-        recent[i] = state[S_RR + ((newest - i) & (_RR - 1))]
-    usual = _usual_rr(recent, n, sort)
+        twice[i] = twice[i + _RR] = rr_ring[i]
+    usual = _usual_rr(rr_ring, newest, n, sort)
     if known:
         if state[S_RR_N] <= _RR:
             state[S_SLOW] = usual
@@ -284,7 +290,7 @@ def _rhythm(state: F64, rr_s: float, next_s: float, scratch: F64) -> None:
     scratch[M_EARLY] = np.log(rr_s / usual) if known else 0.0
     scratch[M_SLOW] = np.log(rr_s / state[S_SLOW]) if known else 0.0
     scratch[M_NEXT] = np.log(next_s / usual) if next_s > 0.0 else 0.0
-    scratch[M_IRREGULAR] = _irregularity(recent, n, sort, usual)
+    scratch[M_IRREGULAR] = _irregularity(twice, newest, n, sort, usual)
 
 
 @jit
@@ -331,6 +337,10 @@ def _learn(state: F64, k: int, shape: F32, beat: F32, at: int, scratch: F64) -> 
     mean /= _QRS
     for i in range(_QRS):
         shape[i] += np.float32(share * (float(beat[at + i]) - mean - float(shape[i])))
+    norm = np.float32(0.0)
+    for i in range(_QRS):
+        norm += shape[i] * shape[i]
+    state[S_NORM + k] = norm
 
 
 @jit
@@ -371,7 +381,7 @@ def measure(
     variances = written[_G_BEAT : _G_BEAT + _LANES]
     per = written[_G_BEAT + _LANES : _G_BEAT + 2 * _LANES]
     products = written[_G_BEAT + 2 * _LANES : _G_BEAT + 3 * _LANES]
-    _cut_out(beat, written[_G_BEAT + 3 * _LANES :], ring, j, position, group, work)
+    _cut_out(beat, written[_G_BEAT + 3 * _LANES :].view(np.int16), ring, j, position, group, work)
     # Without its mean: products of float32 keep their digits.
     mean = 0.0
     for i in range(_CUT):
@@ -388,7 +398,7 @@ def measure(
         if state[S_COUNT + i] > 0.0:
             shape = floats[i * _QRS : (i + 1) * _QRS]
             _products(shape, beat, products)
-            its = _norm(shape)
+            its = state[S_NORM + i]
             best = _best_lag(products, per)
             own = float(variances[best])
             r = float(products[best]) / np.sqrt(own * max(its, 1.0))
@@ -410,7 +420,7 @@ def measure(
         for i in range(k * _QRS, (k + 1) * _QRS):
             floats[i] = np.float32(0.0)
     at = _QRS_AT - _LAG + lane
-    outline = scratch[_X_OUTLINE:_X_RECENT]
+    outline = scratch[_X_OUTLINE:_X_TWICE]
     _outline(beat, at, outline)
     scratch[M_CORR] = r_dominant
     if dominant >= 0 and state[S_COUNT + dominant] > 0.0:

@@ -65,6 +65,7 @@ class Scratch(NamedTuple):
     confidence: F64
     wave: F64
     shape: F64
+    irregular: F64
 
 
 def scratch(seconds: float) -> Scratch:
@@ -85,6 +86,7 @@ def scratch(seconds: float) -> Scratch:
         confidence=np.empty(_EVENTS),
         wave=np.empty(ventricular.WORK),
         shape=np.zeros(beats.SCRATCH),
+        irregular=np.empty(af.SCRATCH),
     )
 
 
@@ -102,7 +104,7 @@ def _classed(row: F64, at: float, kind: int, now: float, lost: float, rate: floa
     row[L_EARLY] = share
     left_out = kind == beats.V or kind == beats.Q or (kind == beats.S and share < _EARLY_SHARE)
     n = ventricular_runs.beat(row[L_RUNS:L_AF], at, kind == beats.V, broken, now, rate, work.rows, n)
-    if af.take_beat(row[L_AF:L_BEATS], at, left_out, broken, rate, work.said) != af.NONE:
+    if af.take_beat(row[L_AF:L_BEATS], at, left_out, broken, rate, work.irregular, work.said) != af.NONE:
         n = _atrial(work, now, n)
     work.kind[work.counts[1]] = kind
     work.counts[1] += 1
