@@ -270,13 +270,16 @@ def _judge(state: F64, first: Flag, at: float, rate_hz: float, scratch: F64, out
     for i in range(_LAGS):
         rr_s[i] = np.inf
     # In two pieces: what lies together is copied at once.
-    for i in range(oldest, WINDOW):
-        rr_s[_LAGS + i - oldest] = state[A_RR + i]
-    for i in range(oldest):
-        rr_s[_LAGS + WINDOW - oldest + i] = state[A_RR + i]
+    early, late = state[A_RR + oldest : A_RR + WINDOW], state[A_RR : A_RR + oldest]
+    to = rr_s[_LAGS + early.size :]
+    for i in range(early.size):
+        rr_s[_LAGS + i] = early[i]
+    for i in range(late.size):
+        to[i] = late[i]
     for i in range(WINDOW):
         ordered[i] = state[A_RR + order[i]]
-        ordered[WINDOW + i] = np.inf
+    for i in range(WINDOW, 2 * WINDOW):
+        ordered[i] = np.inf
     _measure(rr_s, ordered, WINDOW, scratch[_X_LAGS:_X_MEASURES], measures)
     odds = log_odds(measures)
     if state[A_STAGE] == 0.0:

@@ -183,39 +183,39 @@ def _cut_out(beat: F32, steps: I16, ring: I16, j: int, position: float, group: f
 
 
 @jit
-def _extremes(beat: F32, at: int) -> tuple[float, float]:
-    """Lowest and highest of the complex from `at`: five at a time, one comparison does not wait for another."""
-    l0 = h0 = beat[at]
-    l1 = h1 = beat[at + 1]
-    l2 = h2 = beat[at + 2]
-    l3 = h3 = beat[at + 3]
-    l4 = h4 = beat[at + 4]
-    for i in range(at + 5, at + _QRS, 5):
-        l0, h0 = min(l0, beat[i]), max(h0, beat[i])
-        l1, h1 = min(l1, beat[i + 1]), max(h1, beat[i + 1])
-        l2, h2 = min(l2, beat[i + 2]), max(h2, beat[i + 2])
-        l3, h3 = min(l3, beat[i + 3]), max(h3, beat[i + 3])
-        l4, h4 = min(l4, beat[i + 4]), max(h4, beat[i + 4])
+def _extremes(qrs: F32) -> tuple[float, float]:
+    """Lowest and highest of a complex: five at a time, one comparison does not wait for another."""
+    l0 = h0 = qrs[0]
+    l1 = h1 = qrs[1]
+    l2 = h2 = qrs[2]
+    l3 = h3 = qrs[3]
+    l4 = h4 = qrs[4]
+    for i in range(5, _QRS, 5):
+        l0, h0 = min(l0, qrs[i]), max(h0, qrs[i])
+        l1, h1 = min(l1, qrs[i + 1]), max(h1, qrs[i + 1])
+        l2, h2 = min(l2, qrs[i + 2]), max(h2, qrs[i + 2])
+        l3, h3 = min(l3, qrs[i + 3]), max(h3, qrs[i + 3])
+        l4, h4 = min(l4, qrs[i + 4]), max(h4, qrs[i + 4])
     low, high = min(min(l0, l1), min(l2, l3)), max(max(h0, h1), max(h2, h3))
     return float(min(low, l4)), float(max(high, h4))
 
 
 @jit
-def _outline(beat: F32, at: int, out: F64) -> None:
-    """Measure the complex from `at`: height, area over height, spread of slope."""
-    first = float(beat[at])
-    tilt = (float(beat[at + _QRS - 1]) - first) / (_QRS - 1)
+def _outline(qrs: F32, out: F64) -> None:
+    """Measure a complex: height, area over height, spread of slope."""
+    first = float(qrs[0])
+    tilt = (float(qrs[_QRS - 1]) - first) / (_QRS - 1)
     area = 0.0
     for i in range(_QRS):
-        area += abs(float(beat[at + i]) - first - tilt * i)
+        area += abs(float(qrs[i]) - first - tilt * i)
     energy = moment = second = 0.0
     for i in range(1, _QRS):
-        slope = float(beat[at + i]) - float(beat[at + i - 1])
+        slope = float(qrs[i]) - float(qrs[i - 1])
         slope *= slope
         energy += slope
         moment += slope * i
         second += slope * (i * i)
-    low, high = _extremes(beat, at)
+    low, high = _extremes(qrs)
     height = max(high - low, 1.0)
     energy = max(energy, 1.0)
     centre = moment / energy
@@ -294,15 +294,15 @@ def _rhythm(state: F64, rr_s: float, next_s: float, scratch: F64) -> None:
 
 
 @jit
-def _p_wave(state: F64, wave: F32, beat: F32, at: int, learn: Flag) -> float:
-    """Give how much the P wave from `at` is less like the usual one than usual; teach it when `learn`."""
+def _p_wave(state: F64, wave: F32, part: F32, learn: Flag) -> float:
+    """Give how much the P wave `part` is less like the usual one than usual; teach it when `learn`."""
     mean = 0.0
     for i in range(_P):
-        mean += float(beat[at + i])
+        mean += float(part[i])
     mean /= _P
     own = usual = product = 0.0
     for i in range(_P):
-        value = float(beat[at + i]) - mean
+        value = float(part[i]) - mean
         own += value * value
         usual += float(wave[i]) * float(wave[i])
         product += value * float(wave[i])
@@ -314,14 +314,14 @@ def _p_wave(state: F64, wave: F32, beat: F32, at: int, learn: Flag) -> float:
             state[S_P_CORR] += max(1.0 / (n + 1.0), _FOLLOW) * (r - state[S_P_CORR])
         share = max(1.0 / (n + 1.0), _FOLLOW)
         for i in range(_P):
-            wave[i] += np.float32(share * (float(beat[at + i]) - mean - float(wave[i])))
+            wave[i] += np.float32(share * (float(part[i]) - mean - float(wave[i])))
         state[S_P_N] = n + 1.0
     return lost
 
 
 @jit
-def _learn(state: F64, k: int, shape: F32, beat: F32, at: int, scratch: F64) -> None:
-    """Teach shape `k` the complex from `at`, whose outline has been taken."""
+def _learn(state: F64, k: int, shape: F32, qrs: F32, scratch: F64) -> None:
+    """Teach shape `k` a complex whose outline has been taken."""
     for i in range(_SHAPES):
         state[S_WEIGHT + i] *= _FADE
     state[S_WEIGHT + k] += 1.0
@@ -333,10 +333,10 @@ def _learn(state: F64, k: int, shape: F32, beat: F32, at: int, scratch: F64) -> 
     state[S_SPREAD + k] += share * (scratch[_X_OUTLINE + 2] - state[S_SPREAD + k])
     mean = 0.0
     for i in range(_QRS):
-        mean += float(beat[at + i])
+        mean += float(qrs[i])
     mean /= _QRS
     for i in range(_QRS):
-        shape[i] += np.float32(share * (float(beat[at + i]) - mean - float(shape[i])))
+        shape[i] += np.float32(share * (float(qrs[i]) - mean - float(shape[i])))
     norm = np.float32(0.0)
     for i in range(_QRS):
         norm += shape[i] * shape[i]
@@ -406,7 +406,8 @@ def measure(
                 r_dominant, lane_dominant, variance, norm = r, best, own, its
             # The amplitude only takes off: most shapes have lost before.
             if r > alike:
-                low, high = _extremes(beat, _QRS_AT - _LAG + best)
+                part = beat[_QRS_AT - _LAG + best : _QRS_AT - _LAG + best + _QRS]
+                low, high = _extremes(part)
                 r -= _AMPLITUDE * abs(np.log(max(high - low, 1.0) / state[S_HEIGHT + i]))
                 if r > alike:
                     alike, k, lane = r, i, best
@@ -419,9 +420,9 @@ def measure(
         state[S_HEIGHT + k] = state[S_AREA + k] = state[S_SPREAD + k] = 0.0
         for i in range(k * _QRS, (k + 1) * _QRS):
             floats[i] = np.float32(0.0)
-    at = _QRS_AT - _LAG + lane
+    part = beat[_QRS_AT - _LAG + lane : _QRS_AT - _LAG + lane + _QRS]
     outline = scratch[_X_OUTLINE:_X_TWICE]
-    _outline(beat, at, outline)
+    _outline(part, outline)
     scratch[M_CORR] = r_dominant
     if dominant >= 0 and state[S_COUNT + dominant] > 0.0:
         product = r_dominant * np.sqrt(variance * max(norm, 1.0))
@@ -440,6 +441,7 @@ def measure(
     scratch[M_SHAPE_EARLY] = (state[S_EARLY + k] * count + _PRIOR * early) / (count + _PRIOR)
     scratch[M_OTHER] = 1.0 if other else 0.0
     scratch[M_NEW] = 1.0 if count == 0.0 else 0.0
-    _learn(state, k, floats[k * _QRS : (k + 1) * _QRS], beat, at, scratch)
+    _learn(state, k, floats[k * _QRS : (k + 1) * _QRS], part, scratch)
     p_at = _P_AT - _LAG + (lane if other else lane_dominant)
-    scratch[M_P_LOST] = _p_wave(state, floats[_F_P : _F_P + _P], beat, p_at, not other and early > _EARLY)
+    p_part = beat[p_at : p_at + _P]
+    scratch[M_P_LOST] = _p_wave(state, floats[_F_P : _F_P + _P], p_part, not other and early > _EARLY)

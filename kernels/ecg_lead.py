@@ -66,6 +66,7 @@ class Scratch(NamedTuple):
     wave: F64
     shape: F64
     irregular: F64
+    around: F64
 
 
 def scratch(seconds: float) -> Scratch:
@@ -87,6 +88,7 @@ def scratch(seconds: float) -> Scratch:
         wave=np.empty(ventricular.WORK),
         shape=np.zeros(beats.SCRATCH),
         irregular=np.empty(af.SCRATCH),
+        around=np.empty(quality.SCRATCH),
     )
 
 
@@ -200,7 +202,7 @@ def _tick(row: F64, coeffs: F64, work: Scratch) -> None:
         work.confidence,
     )  # fmt: skip
     _wave(coeffs, count, work)
-    if int(row[L_TICK]) % 2 == 0 and quality.second(row[L_QUALITY:L_WAVE], row, coeffs, now) >= 0:
+    if int(row[L_TICK]) % 2 == 0 and quality.second(row[L_QUALITY:L_WAVE], row, coeffs, now, work.around) >= 0:
         _graded(row, quality.ten_seconds(row[L_QUALITY:L_WAVE], row), now, work)
 
 
