@@ -104,8 +104,8 @@ S_BREAK = 9  # position just after the newest loss of signal
 S_J = 10  # averaged samples since the start of the segment
 S_SUM = 11  # of the moving average, whole number
 S_AT = 12  # position in its ring
-S_PREV = 13  # feature one step ago
-S_PEAK = 14
+S_PREV = 13  # S_SUM one step ago
+S_PEAK = 14  # highest S_SUM since it rose
 S_PEAK_J = 15
 S_FALLING = 16
 S_LEARNED = 17
@@ -295,6 +295,12 @@ def _look_back(state: F64, coeffs: F64, ended: Flag) -> int:
 
 
 @jit
+def _feature(total: float, coeffs: F64) -> float:
+    """Give the feature, microvolts, of a moving sum in 1/256 µV: a division that only what is judged needs."""
+    return total / (256.0 * coeffs[C_WIDTH])
+
+
+@jit
 def _measure(state: F64, coeffs: F64) -> bool:
     """Measure the complex just confirmed; add it to the candidates unless it is too small."""
     ring = state[S_RING : S_RING + RING // 4].view(np.int16)
@@ -340,7 +346,7 @@ def _measure(state: F64, coeffs: F64) -> bool:
         _drop_candidates(state, 1)
     k = int(state[S_PENDING])
     state[S_CAND_J + k] = at
-    state[S_CAND_H + k] = state[S_PEAK]
+    state[S_CAND_H + k] = _feature(state[S_PEAK], coeffs)
     state[S_CAND_S + k] = slope
     state[S_CAND_X + k] = np.floor((at + shift) * group + 0.5 * (group - 1.0) + 0.5)
     state[S_PENDING] = k + 1
@@ -546,7 +552,6 @@ def feed(state: F64, samples: I16, gain: float, coeffs: F64, out_sample: I64, ou
     group = int(coeffs[C_GROUP])
     width = int(coeffs[C_WIDTH])
     scale = 1000.0 / (gain * group)  # to microvolts
-    feature_scale = 1.0 / (256.0 * width)
     confirm = int(_CONFIRM_S * work)
     bad_n = int(BAD_S * rate)
     flat_n = int(_FLAT_S * rate)
@@ -649,20 +654,19 @@ def feed(state: F64, samples: I16, gain: float, coeffs: F64, out_sample: I64, ou
         total += whole - state[S_M_RING + slot]
         state[S_M_RING + slot] = whole
         slot = slot + 1 if slot + 1 < width else 0
-        feature = total * feature_scale
         confirmed = False
         if falling:
-            if feature > previous:
+            if total > previous:
                 falling = False
-                peak = feature
+                peak = total
                 peak_j = j
-        elif feature > peak:
-            peak = feature
+        elif total > peak:
+            peak = total
             peak_j = j
         elif j - peak_j >= confirm:
             falling = True
             confirmed = True
-        previous = feature
+        previous = total
         if learning or confirmed or j >= check:
             state[S_J] = j
             state[S_PEAK] = peak
@@ -673,7 +677,7 @@ def feed(state: F64, samples: I16, gain: float, coeffs: F64, out_sample: I64, ou
                     out_sample[count] = position
                     out_decided[count] = int(state[S_N]) + at
                     count += 1
-            elif _learning_step(state, coeffs, confirmed, feature):
+            elif _learning_step(state, coeffs, confirmed, _feature(total, coeffs)):
                 learning = False
                 count = _second_look(state, coeffs, int(state[S_N]) + at, count, out_sample, out_decided)
                 _plan_check(state, coeffs)
