@@ -15,7 +15,7 @@ import numpy as np
 
 from kernels import atrial_fibrillation as af
 from kernels import beats, episodes, qrs, quality, rhythms, ventricular, ventricular_runs
-from kernels._jit import jit
+from kernels._jit import jit, jit_inline
 from kernels._types import F64, I16, I64, Flag
 
 __all__ = ["ROW", "Scratch", "feed", "finish", "follow", "next_tick", "restart", "scratch"]
@@ -113,7 +113,7 @@ def _classed(row: F64, at: float, kind: int, now: float, lost: float, rate: floa
     work.counts[2] = n
 
 
-@jit
+@jit_inline
 def _atrial(work: Scratch, now: float, n: int) -> int:
     """Write what the listener to atrial fibrillation said."""
     said = work.said
@@ -121,7 +121,7 @@ def _atrial(work: Scratch, now: float, n: int) -> int:
     return rhythms.write(work.rows, n, rhythms.AF, said[0], end, max(now, said[2]), said[3])
 
 
-@jit
+@jit_inline
 def _beat(row: F64, at: float, decided: float, now: float, lost: float, coeffs: F64, work: Scratch) -> None:
     """Tell each listener of a beat that the detector found."""
     rate = coeffs[qrs.C_RATE]
@@ -139,7 +139,7 @@ def _beat(row: F64, at: float, decided: float, now: float, lost: float, coeffs: 
         _classed(row, float(out[0]), int(out[1]), float(out[2]), lost, rate, work)
 
 
-@jit
+@jit_inline
 def _graded(row: F64, grade: int, at: float, work: Scratch) -> None:
     """Write where the quality changes."""
     kind = 0
@@ -160,7 +160,7 @@ def _graded(row: F64, grade: int, at: float, work: Scratch) -> None:
     work.counts[2] = n
 
 
-@jit
+@jit_inline
 def _wave(coeffs: F64, count: int, work: Scratch) -> None:
     """Write what the listener to the waveform said, in samples."""
     said = work.events
@@ -181,7 +181,7 @@ def _wave(coeffs: F64, count: int, work: Scratch) -> None:
     work.counts[2] = n
 
 
-@jit
+@jit_inline
 def _tick(row: F64, coeffs: F64, work: Scratch) -> None:
     """Tell who listens to time that a half second is over."""
     rate = coeffs[qrs.C_RATE]
@@ -215,7 +215,7 @@ def next_tick(row: F64, rate: float) -> int:
     return int((row[L_TICK] + 1.0) * _TICK_S * rate)
 
 
-@jit
+@jit_inline
 def _is_lost(row: F64) -> bool:
     return row[qrs.S_BAD] >= np.floor(qrs.BAD_S * row[qrs.S_RATE])
 
