@@ -94,7 +94,7 @@ def _rhythm(analysis: Analysis) -> tuple[float, ...]:
     if len(rr) < _LEAST_RR:
         return _RHYTHM_UNKNOWN
     irregular = np.zeros(af.FEATURES)
-    af.measure(rr, np.sort(rr), irregular)
+    af.measure(rr, np.empty(af.scratch_length(len(rr))), irregular)
     median = float(np.median(rr))
     steps = np.abs(np.diff(rr)) / median
     return (

@@ -32,9 +32,10 @@ __all__ = [
     "EARLY",
     "INPUTS",
     "LEAST_EARLY",
+    "SCRATCH",
     "SUPRAVENTRICULAR",
-    "S_INPUTS",
     "VENTRICULAR",
+    "X_INPUTS",
     "N",
     "Q",
     "S",
@@ -69,9 +70,12 @@ S_WAITING = SHAPES_STATE  # 1: a beat waits for its class, at
 S_POSITION = SHAPES_STATE + 1
 S_RR_S = SHAPES_STATE + 2  # the interval before it, 0 when not known
 S_LAST = SHAPES_STATE + 3  # 1: S_POSITION is the last beat, its class given or not
-S_INPUTS = SHAPES_STATE + 4
-BEATS_STATE = S_INPUTS + INPUTS
-"""Length of the state of one stream, float64: 1.9 KB."""
+BEATS_STATE = SHAPES_STATE + 4
+"""Length of the state of one stream, float64: 1.3 KB."""
+
+X_INPUTS = shapes.SCRATCH  # after the scratch of the shapes: what the models weighed of the newest beat
+SCRATCH = X_INPUTS + INPUTS
+"""Length of the scratch of one thread, float64."""
 
 
 @jit
@@ -80,64 +84,62 @@ def _clip(value: float, low: float, high: float) -> float:
 
 
 @jit
-def _inputs(state: F64) -> None:
+def _inputs(scratch: F64) -> None:
     """Write what the linear models weigh, from the measures of the beat."""
-    m = shapes.S_MEASURES
-    x = S_INPUTS
-    irregular = state[m + shapes.M_IRREGULAR]
-    early = -state[m + shapes.M_SHAPE_EARLY]
-    other = state[m + shapes.M_OTHER]
-    slow = _clip(-state[m + shapes.M_SLOW], -0.1, 0.7)
-    lost = _clip(state[m + shapes.M_P_LOST], 0.0, 1.0)
-    state[x] = np.log(_clip(1.0 - state[m + shapes.M_CORR], 0.01, 0.98) + 0.02)
-    state[x + 1] = _clip(np.log(state[m + shapes.M_REST] + 0.05), -1.5, 0.7)
-    state[x + 2] = _clip(state[m + shapes.M_SPREAD], -0.3, 1.0)
-    state[x + 3] = _clip(state[m + shapes.M_AREA], -0.3, 1.0)
-    state[x + 4] = _clip(state[m + shapes.M_AMPLITUDE], -1.0, 1.0)
-    state[x + 5] = _clip(state[m + shapes.M_NEXT], -0.2, 0.5)
-    state[x + 6] = other * _clip(early / (irregular + 0.05), -2.0, 4.0)
-    state[x + 7] = other * _clip(early, -0.1, 0.4)
-    state[x + 8] = lost
-    state[x + 9] = _clip(np.log(state[m + shapes.M_SHARE] + 0.001), -5.0, 0.0)
-    state[x + 10] = state[m + shapes.M_NEW]
+    x = X_INPUTS
+    irregular = scratch[shapes.M_IRREGULAR]
+    early = -scratch[shapes.M_SHAPE_EARLY]
+    other = scratch[shapes.M_OTHER]
+    slow = _clip(-scratch[shapes.M_SLOW], -0.1, 0.7)
+    lost = _clip(scratch[shapes.M_P_LOST], 0.0, 1.0)
+    scratch[x] = np.log(_clip(1.0 - scratch[shapes.M_CORR], 0.01, 0.98) + 0.02)
+    scratch[x + 1] = _clip(np.log(scratch[shapes.M_REST] + 0.05), -1.5, 0.7)
+    scratch[x + 2] = _clip(scratch[shapes.M_SPREAD], -0.3, 1.0)
+    scratch[x + 3] = _clip(scratch[shapes.M_AREA], -0.3, 1.0)
+    scratch[x + 4] = _clip(scratch[shapes.M_AMPLITUDE], -1.0, 1.0)
+    scratch[x + 5] = _clip(scratch[shapes.M_NEXT], -0.2, 0.5)
+    scratch[x + 6] = other * _clip(early / (irregular + 0.05), -2.0, 4.0)
+    scratch[x + 7] = other * _clip(early, -0.1, 0.4)
+    scratch[x + 8] = lost
+    scratch[x + 9] = _clip(np.log(scratch[shapes.M_SHARE] + 0.001), -5.0, 0.0)
+    scratch[x + 10] = scratch[shapes.M_NEW]
     ratio = irregular / _IRREGULAR
-    state[x + 11] = slow / (1.0 + ratio * ratio)
-    state[x + 12] = slow
-    state[x + 13] = lost
-    state[x + EARLY] = max(-state[m + shapes.M_SLOW], -state[m + shapes.M_EARLY])
+    scratch[x + 11] = slow / (1.0 + ratio * ratio)
+    scratch[x + 12] = slow
+    scratch[x + 13] = lost
+    scratch[x + EARLY] = max(-scratch[shapes.M_SLOW], -scratch[shapes.M_EARLY])
 
 
 @jit
-def _class(state: F64) -> int:
+def _class(scratch: F64) -> int:
     """Give the class of the beat just measured."""
-    _inputs(state)
-    m = shapes.S_MEASURES
-    if abs(state[m + shapes.M_AMPLITUDE]) > _ARTEFACT:
+    _inputs(scratch)
+    if abs(scratch[shapes.M_AMPLITUDE]) > _ARTEFACT:
         return Q
     total = _WEIGHTS_V[VENTRICULAR]
     for i in range(VENTRICULAR):
-        total += _WEIGHTS_V[i] * state[S_INPUTS + i]
+        total += _WEIGHTS_V[i] * scratch[X_INPUTS + i]
     if total > 0.0:
         return V
-    if state[S_INPUTS + EARLY] <= LEAST_EARLY:
+    if scratch[X_INPUTS + EARLY] <= LEAST_EARLY:
         return N
     total = _WEIGHTS_S[SUPRAVENTRICULAR]
     for i in range(SUPRAVENTRICULAR):
-        total += _WEIGHTS_S[i] * state[S_INPUTS + VENTRICULAR + i]
+        total += _WEIGHTS_S[i] * scratch[X_INPUTS + VENTRICULAR + i]
     return S if total > 0.0 else N
 
 
 @jit
 def _decide(
-    state: F64, ring: I16, j: int, rate: float, group: float, next_s: float, now: float, out: I64
+    state: F64, ring: I16, j: int, rate: float, group: float, next_s: float, now: float, scratch: F64, out: I64
 ) -> bool:
     """Classify the beat that waits; False when there is none."""
     if state[S_WAITING] == 0.0:
         return False
     position = state[S_POSITION]
-    measure(state, ring, j, position, group, rate / group, state[S_RR_S], next_s)
+    measure(state, ring, j, position, group, rate / group, state[S_RR_S], next_s, scratch)
     out[0] = int(position)
-    out[1] = _class(state)
+    out[1] = _class(scratch)
     out[2] = int(now)
     state[S_WAITING] = 0.0
     return True
@@ -153,6 +155,7 @@ def next_beat(
     position: float,
     now: float,
     unbroken: Flag,
+    scratch: F64,
     out: I64,
 ) -> bool:
     """Take a beat that the detector has decided, and give the class of the one before if it still waits.
@@ -171,6 +174,8 @@ def next_beat(
         The R peak, and the samples taken so far, from the start of the segment. Beats come in their order.
     unbroken : bool
         The signal was there since the beat before: otherwise no interval is measured.
+    scratch : float64[SCRATCH]
+        Written on; zeros at first.
     out : int64[3]
         Receives position, class and the samples taken when it was decided.
 
@@ -181,7 +186,7 @@ def next_beat(
     """
     gap = (position - state[S_POSITION]) / rate
     known = state[S_LAST] > 0.0 and unbroken
-    done = _decide(state, ring, j, rate, group, min(gap, _WAIT_S) if known else 0.0, now, out)
+    done = _decide(state, ring, j, rate, group, min(gap, _WAIT_S) if known else 0.0, now, scratch, out)
     state[S_RR_S] = gap if known and gap < _RR_KNOWN_S else 0.0
     state[S_POSITION] = position
     state[S_WAITING] = 1.0
@@ -190,17 +195,17 @@ def next_beat(
 
 
 @jit
-def tick(state: F64, ring: I16, j: int, rate: float, group: float, now: float, out: I64) -> bool:
+def tick(state: F64, ring: I16, j: int, rate: float, group: float, now: float, scratch: F64, out: I64) -> bool:
     """Give the class of a beat that has waited for 1.5 s; to be called at fixed counts of samples, as `next_beat`."""
     if state[S_WAITING] == 0.0 or now - state[S_POSITION] < _WAIT_S * rate:
         return False
-    return _decide(state, ring, j, rate, group, _WAIT_S, now, out)
+    return _decide(state, ring, j, rate, group, _WAIT_S, now, scratch, out)
 
 
 @jit
-def close(state: F64, ring: I16, j: int, rate: float, group: float, now: float, out: I64) -> bool:
+def close(state: F64, ring: I16, j: int, rate: float, group: float, now: float, scratch: F64, out: I64) -> bool:
     """End the segment: give the class of the beat that waits; shapes and intervals stay, positions begin anew."""
-    done = _decide(state, ring, j, rate, group, 0.0, now, out)
+    done = _decide(state, ring, j, rate, group, 0.0, now, scratch, out)
     state[S_LAST] = 0.0
     state[S_POSITION] = 0.0
     state[S_RR_S] = 0.0

@@ -15,7 +15,7 @@ import numpy as np
 
 from kernels import atrial_fibrillation as af
 from kernels import beats, episodes, qrs, quality, rhythms, ventricular, ventricular_runs
-from kernels._jit import jit
+from kernels._jit import jit, jit_inline
 from kernels._types import F64, I16, I64, Flag
 
 __all__ = ["ROW", "Scratch", "feed", "finish", "follow", "next_tick", "restart", "scratch"]
@@ -64,6 +64,9 @@ class Scratch(NamedTuple):
     events: I64
     confidence: F64
     wave: F64
+    shape: F64
+    irregular: F64
+    around: F64
 
 
 def scratch(seconds: float) -> Scratch:
@@ -83,6 +86,9 @@ def scratch(seconds: float) -> Scratch:
         events=np.empty(4 * _EVENTS, np.int64),
         confidence=np.empty(_EVENTS),
         wave=np.empty(ventricular.WORK),
+        shape=np.zeros(beats.SCRATCH),
+        irregular=np.empty(af.SCRATCH),
+        around=np.empty(quality.SCRATCH),
     )
 
 
@@ -100,14 +106,14 @@ def _classed(row: F64, at: float, kind: int, now: float, lost: float, rate: floa
     row[L_EARLY] = share
     left_out = kind == beats.V or kind == beats.Q or (kind == beats.S and share < _EARLY_SHARE)
     n = ventricular_runs.beat(row[L_RUNS:L_AF], at, kind == beats.V, broken, now, rate, work.rows, n)
-    if af.take_beat(row[L_AF:L_BEATS], at, left_out, broken, rate, work.said) != af.NONE:
+    if af.take_beat(row[L_AF:L_BEATS], at, left_out, broken, rate, work.irregular, work.said) != af.NONE:
         n = _atrial(work, now, n)
     work.kind[work.counts[1]] = kind
     work.counts[1] += 1
     work.counts[2] = n
 
 
-@jit
+@jit_inline
 def _atrial(work: Scratch, now: float, n: int) -> int:
     """Write what the listener to atrial fibrillation said."""
     said = work.said
@@ -115,7 +121,7 @@ def _atrial(work: Scratch, now: float, n: int) -> int:
     return rhythms.write(work.rows, n, rhythms.AF, said[0], end, max(now, said[2]), said[3])
 
 
-@jit
+@jit_inline
 def _beat(row: F64, at: float, decided: float, now: float, lost: float, coeffs: F64, work: Scratch) -> None:
     """Tell each listener of a beat that the detector found."""
     rate = coeffs[qrs.C_RATE]
@@ -128,12 +134,12 @@ def _beat(row: F64, at: float, decided: float, now: float, lost: float, coeffs: 
     out = work.classed
     if beats.next_beat(
         row[L_BEATS:L_QUALITY], row[qrs.S_RING : qrs.S_RING + qrs.RING // 4].view(np.int16), int(row[qrs.S_J]) - 1,
-        rate, coeffs[qrs.C_GROUP], at, now, unbroken, out,
+        rate, coeffs[qrs.C_GROUP], at, now, unbroken, work.shape, out,
     ):  # fmt: skip
         _classed(row, float(out[0]), int(out[1]), float(out[2]), lost, rate, work)
 
 
-@jit
+@jit_inline
 def _graded(row: F64, grade: int, at: float, work: Scratch) -> None:
     """Write where the quality changes."""
     kind = 0
@@ -154,7 +160,7 @@ def _graded(row: F64, grade: int, at: float, work: Scratch) -> None:
     work.counts[2] = n
 
 
-@jit
+@jit_inline
 def _wave(coeffs: F64, count: int, work: Scratch) -> None:
     """Write what the listener to the waveform said, in samples."""
     said = work.events
@@ -175,7 +181,7 @@ def _wave(coeffs: F64, count: int, work: Scratch) -> None:
     work.counts[2] = n
 
 
-@jit
+@jit_inline
 def _tick(row: F64, coeffs: F64, work: Scratch) -> None:
     """Tell who listens to time that a half second is over."""
     rate = coeffs[qrs.C_RATE]
@@ -187,7 +193,7 @@ def _tick(row: F64, coeffs: F64, work: Scratch) -> None:
         int(work.counts[2]),
     )  # fmt: skip
     out = work.classed
-    if beats.tick(row[L_BEATS:L_QUALITY], ring, int(row[qrs.S_J]) - 1, rate, coeffs[qrs.C_GROUP], now, out):
+    if beats.tick(row[L_BEATS:L_QUALITY], ring, int(row[qrs.S_J]) - 1, rate, coeffs[qrs.C_GROUP], now, work.shape, out):
         _classed(row, float(out[0]), int(out[1]), float(out[2]), lost, rate, work)
     said = work.events
     count = ventricular.follow(
@@ -196,7 +202,7 @@ def _tick(row: F64, coeffs: F64, work: Scratch) -> None:
         work.confidence,
     )  # fmt: skip
     _wave(coeffs, count, work)
-    if int(row[L_TICK]) % 2 == 0 and quality.second(row[L_QUALITY:L_WAVE], row, coeffs, now) >= 0:
+    if int(row[L_TICK]) % 2 == 0 and quality.second(row[L_QUALITY:L_WAVE], row, coeffs, now, work.around) >= 0:
         _graded(row, quality.ten_seconds(row[L_QUALITY:L_WAVE], row), now, work)
 
 
@@ -209,7 +215,7 @@ def next_tick(row: F64, rate: float) -> int:
     return int((row[L_TICK] + 1.0) * _TICK_S * rate)
 
 
-@jit
+@jit_inline
 def _is_lost(row: F64) -> bool:
     return row[qrs.S_BAD] >= np.floor(qrs.BAD_S * row[qrs.S_RATE])
 
@@ -298,7 +304,7 @@ def finish(row: F64, coeffs: F64, work: Scratch) -> int:
     out = work.classed
     ring = row[qrs.S_RING : qrs.S_RING + qrs.RING // 4].view(np.int16)
     if beats.close(
-        row[L_BEATS:L_QUALITY], ring, int(row[qrs.S_J]) - 1, rate, coeffs[qrs.C_GROUP], length, out
+        row[L_BEATS:L_QUALITY], ring, int(row[qrs.S_J]) - 1, rate, coeffs[qrs.C_GROUP], length, work.shape, out
     ):
         _classed(row, float(out[0]), int(out[1]), float(out[2]), lost, rate, work)
     _finish_beats(row, length, is_lost, lost, rate, work)

@@ -104,8 +104,8 @@ S_BREAK = 9  # position just after the newest loss of signal
 S_J = 10  # averaged samples since the start of the segment
 S_SUM = 11  # of the moving average, whole number
 S_AT = 12  # position in its ring
-S_PREV = 13  # feature one step ago
-S_PEAK = 14
+S_PREV = 13  # S_SUM one step ago
+S_PEAK = 14  # highest S_SUM since it rose
 S_PEAK_J = 15
 S_FALLING = 16
 S_LEARNED = 17
@@ -156,26 +156,22 @@ def max_beats(n: int, rate: float) -> int:
 
 
 @jit
+def _sorted4(a: float, b: float, c: float, d: float) -> tuple[float, float, float, float]:
+    a, b = min(a, b), max(a, b)
+    c, d = min(c, d), max(c, d)
+    a, c = min(a, c), max(a, c)
+    b, d = min(b, d), max(b, d)
+    return a, min(b, c), max(b, c), d
+
+
+@jit
 def _median8(state: F64, at: int) -> float:
-    """Median of the eight values from `at`: mean of the middle two."""
-    low = high = state[at]
-    # The middle two of eight have three, or three and one equal, on each side: counting beats sorting here.
-    found = 0
-    for i in range(8):
-        value = state[at + i]
-        rank = 0
-        for k in range(8):
-            other = state[at + k]
-            if other < value or (other == value and k < i):
-                rank += 1
-        if rank == 3:
-            low = value
-            found += 1
-        elif rank == 4:
-            high = value
-            found += 1
-        if found == 2:
-            break
+    """Median of the eight values from `at`: mean of the middle two, without a branch."""
+    a, b, c, d = _sorted4(state[at], state[at + 1], state[at + 2], state[at + 3])
+    e, f, g, h = _sorted4(state[at + 4], state[at + 5], state[at + 6], state[at + 7])
+    # Of two sorted fours, the lower half is the lower of each pair put head to tail.
+    low = max(max(min(a, h), min(b, g)), max(min(c, f), min(d, e)))
+    high = min(min(max(a, h), max(b, g)), min(max(c, f), max(d, e)))
     return 0.5 * float(low + high)
 
 
@@ -299,6 +295,12 @@ def _look_back(state: F64, coeffs: F64, ended: Flag) -> int:
 
 
 @jit
+def _feature(total: float, coeffs: F64) -> float:
+    """Give the feature, microvolts, of a moving sum in 1/256 µV: a division that only what is judged needs."""
+    return total / (256.0 * coeffs[C_WIDTH])
+
+
+@jit
 def _measure(state: F64, coeffs: F64) -> bool:
     """Measure the complex just confirmed; add it to the candidates unless it is too small."""
     ring = state[S_RING : S_RING + RING // 4].view(np.int16)
@@ -344,7 +346,7 @@ def _measure(state: F64, coeffs: F64) -> bool:
         _drop_candidates(state, 1)
     k = int(state[S_PENDING])
     state[S_CAND_J + k] = at
-    state[S_CAND_H + k] = state[S_PEAK]
+    state[S_CAND_H + k] = _feature(state[S_PEAK], coeffs)
     state[S_CAND_S + k] = slope
     state[S_CAND_X + k] = np.floor((at + shift) * group + 0.5 * (group - 1.0) + 0.5)
     state[S_PENDING] = k + 1
@@ -550,7 +552,6 @@ def feed(state: F64, samples: I16, gain: float, coeffs: F64, out_sample: I64, ou
     group = int(coeffs[C_GROUP])
     width = int(coeffs[C_WIDTH])
     scale = 1000.0 / (gain * group)  # to microvolts
-    feature_scale = 1.0 / (256.0 * width)
     confirm = int(_CONFIRM_S * work)
     bad_n = int(BAD_S * rate)
     flat_n = int(_FLAT_S * rate)
@@ -583,33 +584,54 @@ def feed(state: F64, samples: I16, gain: float, coeffs: F64, out_sample: I64, ou
     check = state[S_CHECK]
     learning = state[S_LEARNED] == 0.0
     count = 0
-    for at in range(n):
-        raw = int(samples[at])
-        if raw >= _RAIL or raw <= -_RAIL:
-            bad += 1
-            raw = held
-        elif raw == held and bad == 0:
-            same += 1
-        else:
-            lost = bad >= bad_n
-            if lost or (same >= flat_n and raw != held):
-                _silence(state)
-                offset = 0.0
-                z00 = z01 = z10 = z11 = total = previous = 0.0
-                falling = True
-                base = raw
+    at = 0
+    while at < n:
+        usual = False
+        if phase == 0 and bad == 0 and same + group < flat_n and at + group <= n:
+            # Without a look at each sample for what is rare, nor a branch on what no predictor knows.
+            is_rail = False
+            run, newest = same, held
+            for i in range(at, at + group):
+                raw = int(samples[i])
+                is_rail |= (raw >= _RAIL) | (raw <= -_RAIL)
+                run = run + 1 if raw == newest else 0
+                newest = raw
+                acc += raw
+            usual = not is_rail
+            if usual:
+                same, held = run, newest
+                acc -= group * base
+                at += group
+            else:
                 acc = 0
-                if lost:
-                    state[S_BREAK] = state[S_N] + at
-                    state[S_LAST] = j
-                    state[S_HAS_LAST] = 0.0
-            bad = 0
-            same = same + 1 if raw == held else 0
-            held = raw
-        acc += raw - base
-        phase += 1
-        if phase < group:
-            continue
+        if not usual:
+            raw = int(samples[at])
+            if raw >= _RAIL or raw <= -_RAIL:
+                bad += 1
+                raw = held
+            elif raw == held and bad == 0:
+                same += 1
+            else:
+                lost = bad >= bad_n
+                if lost or (same >= flat_n and raw != held):
+                    _silence(state)
+                    offset = 0.0
+                    z00 = z01 = z10 = z11 = total = previous = 0.0
+                    falling = True
+                    base = raw
+                    acc = 0
+                    if lost:
+                        state[S_BREAK] = state[S_N] + at
+                        state[S_LAST] = j
+                        state[S_HAS_LAST] = 0.0
+                bad = 0
+                same = same + 1 if raw == held else 0
+                held = raw
+            acc += raw - base
+            phase += 1
+            at += 1
+            if phase < group:
+                continue
         # ---- One averaged sample.
         x = acc * scale
         acc = 0
@@ -632,20 +654,19 @@ def feed(state: F64, samples: I16, gain: float, coeffs: F64, out_sample: I64, ou
         total += whole - state[S_M_RING + slot]
         state[S_M_RING + slot] = whole
         slot = slot + 1 if slot + 1 < width else 0
-        feature = total * feature_scale
         confirmed = False
         if falling:
-            if feature > previous:
+            if total > previous:
                 falling = False
-                peak = feature
+                peak = total
                 peak_j = j
-        elif feature > peak:
-            peak = feature
+        elif total > peak:
+            peak = total
             peak_j = j
         elif j - peak_j >= confirm:
             falling = True
             confirmed = True
-        previous = feature
+        previous = total
         if learning or confirmed or j >= check:
             state[S_J] = j
             state[S_PEAK] = peak
@@ -654,11 +675,11 @@ def feed(state: F64, samples: I16, gain: float, coeffs: F64, out_sample: I64, ou
                 position = _event(state, coeffs, confirmed)
                 if position >= 0:
                     out_sample[count] = position
-                    out_decided[count] = int(state[S_N]) + at + 1
+                    out_decided[count] = int(state[S_N]) + at
                     count += 1
-            elif _learning_step(state, coeffs, confirmed, feature):
+            elif _learning_step(state, coeffs, confirmed, _feature(total, coeffs)):
                 learning = False
-                count = _second_look(state, coeffs, int(state[S_N]) + at + 1, count, out_sample, out_decided)
+                count = _second_look(state, coeffs, int(state[S_N]) + at, count, out_sample, out_decided)
                 _plan_check(state, coeffs)
             check = state[S_CHECK]
         j += 1

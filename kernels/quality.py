@@ -23,7 +23,7 @@ import numpy as np
 
 from kernels import qrs
 from kernels._jit import jit
-from kernels._types import F64, I16
+from kernels._types import F64, I16, I32
 
 __all__ = [
     "CLIPPED",
@@ -34,6 +34,7 @@ __all__ = [
     "NOISE",
     "QRS_ONLY",
     "QUALITY",
+    "SCRATCH",
     "UNUSABLE",
     "WANDER",
     "beat",
@@ -89,14 +90,27 @@ Q_SLOPE = 1  # usual steepest slope, microvolts in _SLOPE_S
 Q_ALIKE = 2  # mean correlation with the template
 Q_LEARNT = 3  # complexes in the template
 Q_BEAT_N = 4
-Q_SHOWS = 5  # of each of the last ten seconds: what it shows
-Q_FIRST = Q_SHOWS + _SECONDS  # beats of the detector
-Q_SECOND = Q_FIRST + _SECONDS  # of the second one
-Q_BOTH = Q_SECOND + _SECONDS
-Q_TEMPLATE = Q_BOTH + _SECONDS
+Q_TEN = 5  # int8[4, 10]: of each of the last ten seconds, see below
+Q_TEMPLATE = Q_TEN + 4 * _SECONDS // 8
 Q_BEATS = Q_TEMPLATE + _TEMPLATE  # the last R peaks, samples
 QUALITY = Q_BEATS + _BEATS
-"""Length of the state of one stream, float64: 0.7 KiB. All zero is a new stream."""
+"""Length of the state of one stream, float64: 0.4 KiB. All zero is a new stream."""
+
+# ---- Of each of the last ten seconds: positions in ``row[Q_TEN:Q_TEMPLATE].view(np.int8)``.
+T_SHOWS = 0  # what it shows
+T_FIRST = _SECONDS  # beats of the detector
+T_SECOND = 2 * _SECONDS  # of the second one
+T_BOTH = 3 * _SECONDS
+_MANY = 127  # a second has no more beats, however noisy
+
+# ---- Scratch of one thread: the signal about a second, int16, then its slopes, int32.
+_AROUND = 400  # averaged samples of 1.5 s at 240 Hz, and the lag of a slope
+_INDEX_BITS = 10
+_INDEX = (1 << _INDEX_BITS) - 1
+_X_KEYS = _AROUND // 4
+_X_COMPLEX = _X_KEYS + _AROUND // 2
+SCRATCH = _X_COMPLEX + _TEMPLATE
+"""Length of the scratch, float64."""
 
 
 @jit
@@ -118,58 +132,88 @@ def beat(quality: F64, position: float) -> None:
 
 
 @jit
-def _is_noisy(ring: I16, first: int, count: int, lag: int, limit: float) -> bool:
-    """Whether the median size of the second difference over `lag` is above `limit` microvolts."""
-    under = 0
-    for k in range(first, first + count):
-        a = int(ring[(k - lag) & (qrs.RING - 1)])
-        b = int(ring[k & (qrs.RING - 1)])
-        c = int(ring[(k + lag) & (qrs.RING - 1)])
-        under += abs(a - 2 * b + c) <= limit
-    return 2 * under < count
+def _around(state: F64, begin: int, n: int, x: I16) -> None:
+    """Put averaged samples `begin` to ``begin + n`` one after the other."""
+    ring = state[qrs.S_RING : qrs.S_RING + qrs.RING // 4].view(np.int16)
+    at = begin & (qrs.RING - 1)
+    head = min(n, qrs.RING - at)
+    for i in range(head):
+        x[i] = ring[at + i]
+    for i in range(n - head):
+        x[head + i] = ring[i]
 
 
 @jit
-def _shows(state: F64, coeffs: F64, first: int, count: int, slope: float) -> int:
-    """Look at averaged samples `first` to ``first + count``; give what they show."""
-    ring = state[qrs.S_RING : qrs.S_RING + qrs.RING // 4].view(np.int16)
+def _is_noisy(before: I16, part: I16, after: I16, limit: float) -> bool:
+    """Whether the median size of the second difference is above `limit` microvolts."""
+    under = np.int32(0)
+    most = np.int32(limit)
+    for k in range(part.size):
+        bend = np.int32(before[k]) - np.int32(2) * np.int32(part[k]) + np.int32(after[k])
+        under += np.int32(abs(bend) <= most)
+    return 2 * int(under) < part.size
+
+
+@jit
+def _wanders(part: I16, limit: float) -> bool:
+    """Whether the means of the quarters are more than `limit` microvolts apart."""
+    least = most = 0.0
+    begin = 0
+    for quarter in range(1, 5):
+        end = (quarter * part.size + 3) // 4
+        piece = part[begin:end]
+        total = np.int32(0)
+        for k in range(piece.size):
+            total += np.int32(piece[k])
+        mean = float(total) / piece.size
+        least = mean if quarter == 1 else min(least, mean)
+        most = mean if quarter == 1 else max(most, mean)
+        begin = end
+    return most - least > limit
+
+
+@jit
+def _is_clipped(part: I16, low: int, high: int, plateau: int) -> bool:
+    """Whether as many as `plateau` samples, one after the other, are at an extreme."""
+    near_low, near_high = np.int32(low + 1), np.int32(high - 1)
+    at_low = at_high = np.int32(0)
+    for k in range(part.size):
+        at_low += np.int32(np.int32(part[k]) <= near_low)
+        at_high += np.int32(np.int32(part[k]) >= near_high)
+    if max(at_low, at_high) < plateau:
+        return False
+    run_low = run_high = longest = 0
+    for k in range(part.size):
+        run_low = run_low + 1 if part[k] <= near_low else 0
+        run_high = run_high + 1 if part[k] >= near_high else 0
+        longest = max(longest, run_low, run_high)
+    return longest >= plateau
+
+
+@jit
+def _shows(state: F64, coeffs: F64, x: I16, begin: int, first: int, count: int, slope: float) -> int:
+    """Look at averaged samples `first` to ``first + count``; give what they show. `x` begins at `begin`."""
     group = coeffs[qrs.C_GROUP]
     shows = 0
     if state[qrs.S_BREAK] > first * group or state[qrs.S_BAD] >= np.floor(qrs.BAD_S * coeffs[qrs.C_RATE]):
         shows = LOST
-    low = high = int(ring[first & (qrs.RING - 1)])
-    total = 0
-    least = most = 0.0
-    quarter = 1
-    begun = 0
-    for k in range(count):
-        value = int(ring[(first + k) & (qrs.RING - 1)])
-        low = min(low, value)
-        high = max(high, value)
-        total += value
-        if 4 * (k + 1) >= quarter * count:
-            mean = total / (k + 1 - begun)
-            least = mean if quarter == 1 else min(least, mean)
-            most = mean if quarter == 1 else max(most, mean)
-            quarter += 1
-            begun = k + 1
-            total = 0
+    first -= begin
+    part = x[first : first + count]
+    least = most = part[0]
+    for k in range(part.size):
+        least = min(least, part[k])
+        most = max(most, part[k])
+    low, high = int(least), int(most)
     if high - low < _FLAT_UV:
         return shows | FLAT
-    if most - least > max(_WANDER_UV, _WANDER_SHARE * slope):
+    if _wanders(part, max(_WANDER_UV, _WANDER_SHARE * slope)):
         shows |= WANDER
-    if high - low >= _CLIP_RANGE_UV:
-        plateau = int(_CLIP_S * coeffs[qrs.C_WORK])
-        at_low = at_high = longest = 0
-        for k in range(count):
-            value = int(ring[(first + k) & (qrs.RING - 1)])
-            at_low = at_low + 1 if value <= low + 1 else 0
-            at_high = at_high + 1 if value >= high - 1 else 0
-            longest = max(longest, at_low, at_high)
-        if longest >= plateau:
-            shows |= CLIPPED
+    plateau = int(_CLIP_S * coeffs[qrs.C_WORK])
+    if high - low >= _CLIP_RANGE_UV and _is_clipped(part, low, high, plateau):
+        shows |= CLIPPED
     lag = int(coeffs[qrs.C_WORK] / _TEMPLATE_HZ + 0.5)
-    if _is_noisy(ring, first, count, lag, max(_NOISE_UV, _NOISE_SHARE * slope)):
+    before, after = x[first - lag : first - lag + count], x[first + lag : first + lag + count]
+    if _is_noisy(before, part, after, max(_NOISE_UV, _NOISE_SHARE * slope)):
         shows |= NOISE
     return shows
 
@@ -184,63 +228,88 @@ def _has_beat(quality: F64, position: float, window: float) -> bool:
 
 
 @jit
-def _second_detector(quality: F64, state: F64, coeffs: F64, first: int, count: int, slot: int) -> None:
-    """Find the beats of a second by slopes alone, and count those that the QRS detector has too."""
-    ring = state[qrs.S_RING : qrs.S_RING + qrs.RING // 4].view(np.int16)
+def _highest(keys: I32) -> int:
+    highest = np.int32(0)
+    for k in range(keys.size):
+        highest = max(highest, keys[k])
+    return highest
+
+
+@jit
+def _second_detector(
+    quality: F64, coeffs: F64, x: I16, first: int, count: int, slot: int, keys: I32
+) -> None:
+    """Find the beats of a second by slopes alone, and count those that the QRS detector has too.
+
+    A maximum counts when nothing after it, for `_APART_S`, is steeper. `x` begins as much before `first`, and a
+    slope's lag.
+    """
     work = coeffs[qrs.C_WORK]
     group = coeffs[qrs.C_GROUP]
     lag = int(_SLOPE_S * work + 0.5)
     apart = int(_APART_S * work)
     threshold = _SHARE * quality[Q_SLOPE]
-    steepest = 0
+    # The steepest and, of equal ones, the earliest is the largest of such numbers: a maximum that vectors find.
+    last = count + 2 * apart - 1
+    later = x[lag : lag + last + 1]
+    for k in range(later.size):
+        slope = abs(np.int32(later[k]) - np.int32(x[k]))
+        keys[k] = (slope << np.int32(_INDEX_BITS)) | np.int32(_INDEX - k)
+    steepest = _highest(keys[apart : apart + count])
     found = both = 0
     peak = 0
-    peak_k = first - apart
-    for k in range(first - apart, first + count + apart):
-        slope = abs(int(ring[k & (qrs.RING - 1)]) - int(ring[(k - lag) & (qrs.RING - 1)]))
-        if first <= k < first + count:
-            steepest = max(steepest, slope)
-        if slope > peak:
-            peak = slope
-            peak_k = k
-        elif k - peak_k >= apart or k == first + count + apart - 1:
-            if peak > threshold and first <= peak_k < first + count:
-                found += 1
-                position = (peak_k - 0.5 * lag) * group
-                both += _has_beat(quality, position, _MATCH_S * coeffs[qrs.C_RATE])
-            peak = 0
-            peak_k = k
+    peak_k = at = 0
+    while at <= last:
+        end = min(peak_k + apart, last)
+        highest = _highest(keys[at : end + 1])
+        if highest >> _INDEX_BITS > peak:
+            peak = highest >> _INDEX_BITS
+            peak_k = _INDEX - (highest & _INDEX)
+            at = peak_k + 1
+            continue
+        if peak > threshold and apart <= peak_k < apart + count:
+            found += 1
+            position = (peak_k - apart + first - 0.5 * lag) * group
+            both += _has_beat(quality, position, _MATCH_S * coeffs[qrs.C_RATE])
+        peak = 0
+        peak_k = end
+        at = end + 1
     usual = quality[Q_SLOPE]
+    steep = float(steepest >> _INDEX_BITS)
     if usual == 0.0:
-        quality[Q_SLOPE] = max(steepest, 1)
+        quality[Q_SLOPE] = max(steep, 1.0)
         return
     # A second without a beat teaches little. Steeper ones are learnt slowly: noise lasts for minutes.
-    change = min(max(steepest - usual, -0.3 * usual), usual)
+    change = min(max(steep - usual, -0.3 * usual), usual)
     quality[Q_SLOPE] += (_LEARN_UP if change > 0.0 else _LEARN) * change
-    quality[Q_SECOND + slot] = found
-    quality[Q_BOTH + slot] = both
+    ten = quality[Q_TEN:Q_TEMPLATE].view(np.int8)
+    ten[T_SECOND + slot] = found
+    ten[T_BOTH + slot] = both
 
 
 @jit
-def _compare(quality: F64, state: F64, coeffs: F64, first: int, count: int, slot: int) -> None:
+def _compare(
+    quality: F64, coeffs: F64, x: I16, begin: int, first: int, count: int, slot: int, slopes: F64
+) -> None:
     """Correlate the slopes of each complex of a second with the template, and teach it."""
-    ring = state[qrs.S_RING : qrs.S_RING + qrs.RING // 4].view(np.int16)
     work = coeffs[qrs.C_WORK]
     group = coeffs[qrs.C_GROUP]
     number = 0
     beats = int(quality[Q_BEAT_N])
     for b in range(max(0, beats - _BEATS), beats):
-        centre = int(quality[Q_BEATS + b % _BEATS] / group)
-        if not first <= centre < first + count:
+        position = quality[Q_BEATS + b % _BEATS]
+        if not first * group <= position < (first + count) * group:
             continue
+        centre = int(position / group) - begin
         number += 1
-        xy = xx = yy = 0.0
         for i in range(_TEMPLATE):
             k = centre + int(np.floor((i - _TEMPLATE // 2) * work / _TEMPLATE_HZ))
-            x = float(int(ring[(k + 1) & (qrs.RING - 1)]) - int(ring[(k - 1) & (qrs.RING - 1)]))
+            slopes[i] = np.int32(x[k + 1]) - np.int32(x[k - 1])
+        xy = xx = yy = 0.0
+        for i in range(_TEMPLATE):
             y = quality[Q_TEMPLATE + i]
-            xy += x * y
-            xx += x * x
+            xy += slopes[i] * y
+            xx += slopes[i] * slopes[i]
             yy += y * y
         alike = xy / np.sqrt(xx * yy) if xx > 0.0 and yy > 0.0 else 0.0
         share = max(_LEARN, 1.0 / (quality[Q_LEARNT] + 1.0))
@@ -248,14 +317,12 @@ def _compare(quality: F64, state: F64, coeffs: F64, first: int, count: int, slot
             quality[Q_ALIKE] += (_LEARN if quality[Q_LEARNT] > 1.0 else 1.0) * (alike - quality[Q_ALIKE])
         quality[Q_LEARNT] += 1.0
         for i in range(_TEMPLATE):
-            k = centre + int(np.floor((i - _TEMPLATE // 2) * work / _TEMPLATE_HZ))
-            x = float(int(ring[(k + 1) & (qrs.RING - 1)]) - int(ring[(k - 1) & (qrs.RING - 1)]))
-            quality[Q_TEMPLATE + i] += share * (x - quality[Q_TEMPLATE + i])
-    quality[Q_FIRST + slot] = number
+            quality[Q_TEMPLATE + i] += share * (slopes[i] - quality[Q_TEMPLATE + i])
+    quality[Q_TEN:Q_TEMPLATE].view(np.int8)[T_FIRST + slot] = min(number, _MANY)
 
 
 @jit
-def second(quality: F64, state: F64, coeffs: F64, position: float) -> int:
+def second(quality: F64, state: F64, coeffs: F64, position: float, scratch: F64) -> int:
     """Judge the second that ended `DELAY_S` before `position`.
 
     Parameters
@@ -267,6 +334,8 @@ def second(quality: F64, state: F64, coeffs: F64, position: float) -> int:
     coeffs : float64[kernels.qrs.COEFFS]
     position : float
         Samples since the start of the segment: a multiple of the rate, each once, ascending.
+    scratch : float64[SCRATCH]
+        Written on.
 
     Returns
     -------
@@ -280,13 +349,18 @@ def second(quality: F64, state: F64, coeffs: F64, position: float) -> int:
     if first < 1:
         return -1
     slot = int(quality[Q_SECONDS]) % _SECONDS
+    lag, apart = int(_SLOPE_S * work + 0.5), int(_APART_S * work)
+    begin = first - apart - lag
+    x = scratch[:_X_KEYS].view(np.int16)
+    _around(state, begin, count + 2 * apart + lag, x)
+    keys = scratch[_X_KEYS:_X_COMPLEX].view(np.int32)
     if quality[Q_SLOPE] == 0.0:
-        _second_detector(quality, state, coeffs, first, count, slot)
+        _second_detector(quality, coeffs, x, first, count, slot, keys)
         return -1
-    shows = _shows(state, coeffs, first, count, quality[Q_SLOPE])
-    quality[Q_SHOWS + slot] = shows
-    _second_detector(quality, state, coeffs, first, count, slot)
-    _compare(quality, state, coeffs, first, count, slot)
+    shows = _shows(state, coeffs, x, begin, first, count, quality[Q_SLOPE])
+    quality[Q_TEN:Q_TEMPLATE].view(np.int8)[T_SHOWS + slot] = shows
+    _second_detector(quality, coeffs, x, first, count, slot, keys)
+    _compare(quality, coeffs, x, begin, first, count, slot, scratch[_X_COMPLEX:SCRATCH])
     quality[Q_SECONDS] += 1.0
     return shows
 
@@ -305,9 +379,10 @@ def present(quality: F64, seconds: int) -> bool:
     judged = int(quality[Q_SECONDS])
     if judged < seconds:
         return False
+    ten = quality[Q_TEN:Q_TEMPLATE].view(np.int8)
     defects = 0
     for k in range(judged - seconds, judged):
-        defects |= int(quality[Q_SHOWS + k % _SECONDS])
+        defects |= int(ten[T_SHOWS + k % _SECONDS])
     return defects == 0
 
 
@@ -320,16 +395,17 @@ def ten_seconds(quality: F64, state: F64) -> int:
     judged = min(int(quality[Q_SECONDS]), _SECONDS)
     if judged < _LEAST_SECONDS:
         return 0
-    first = found = both = 0.0
+    ten = quality[Q_TEN:Q_TEMPLATE].view(np.int8)
+    first = found = both = 0
     bad = noisy = 0
     for i in range(judged):
-        first += quality[Q_FIRST + i]
-        found += quality[Q_SECOND + i]
-        both += quality[Q_BOTH + i]
-        one = grade(int(quality[Q_SHOWS + i]))
+        first += int(ten[T_FIRST + i])
+        found += int(ten[T_SECOND + i])
+        both += int(ten[T_BOTH + i])
+        one = grade(int(ten[T_SHOWS + i]))
         bad += one == UNUSABLE
         noisy += one == QRS_ONLY
-    agreement = 2.0 * both / (first + found) if first + found > 0.0 else 1.0
+    agreement = 2.0 * both / (first + found) if first + found > 0 else 1.0
     refused = qrs.refused_share(state)
     doubts = (agreement < _AGREE) + (quality[Q_ALIKE] < _ALIKE) + (refused > _REFUSED)
     doubts += 2 * (bad + noisy) > judged

@@ -78,14 +78,19 @@ S_END = 15  # samples in the window's room
 S_STEEPEST = 16  # slope of the half second so far
 S_SLOPES = 17  # their sum
 S_NEWEST = 18  # newest sample of the window
-S_BLOCKS = 19  # steepest and sum of the last 16 half seconds
-S_RING = S_BLOCKS + 2 * BLOCKS
+S_BLOCKS = 19  # int32[16, 2]: steepest and sum of the last 16 half seconds
+S_RING = S_BLOCKS + BLOCKS
 _HALF_SECOND = 33  # at most
 _ROOM = 544  # of which the last 8 s are the window
 STATE = S_RING + _ROOM // 4
 """Length of the state of one stream, float64."""
 
-WORK = SCRATCH + FEATURES
+_MOST_EVERY = 4
+_X_HALF = SCRATCH  # a half second: as it comes, int16, decimated, and its steps weighted in two ways
+_X_DECIMATED = _X_HALF + (_HALF_SECOND * _MOST_EVERY + 4) // 4
+_X_STEPS = _X_DECIMATED + _HALF_SECOND
+_X_FIGURES = _X_STEPS + 2 * _HALF_SECOND
+WORK = _X_FIGURES + FEATURES
 """Length of what is written on, and of no use afterwards: the figures of the newest window that was judged are last."""
 
 NO_ROOM = -2
@@ -144,71 +149,112 @@ def max_events(averaged: int, work_hz: float) -> int:
 
 
 @jit
-def _append(state: F64, ring: I16, offset_uv: float, count: int, every: int, rate_hz: float) -> None:
-    """Decimate `count` samples more, take the baseline off, put them at the end of the window."""
-    room = state[S_RING : S_RING + _ROOM // 4].view(np.int16)
-    keep = np.exp(-2.0 * np.pi * _BASELINE_HZ / rate_hz)
+def _decimate(
+    state: F64, ring: I16, offset_uv: float, count: int, every: int, span: I16, decimated: F64
+) -> None:
+    """Take one of every few samples, `count` of them."""
+    j = int(state[S_K]) * every
     mask = ring.size - 1
-    one, two, held = state[S_HP1], state[S_HP2], state[S_HELD]
-    steepest, slopes, before = state[S_STEEPEST], state[S_SLOPES], state[S_NEWEST]
-    k = int(state[S_K])
-    end = int(state[S_END])
+    at = j & mask
+    n = count * every
+    span[0] = ring[max(j - 1, 0) & mask]
+    to = span[1:]
+    early = ring[at : at + n]
+    for i in range(early.size):
+        to[i] = early[i]
+    to = to[early.size :]
+    for i in range(n - early.size):
+        to[i] = ring[i]
     scale = 1.0 / (2.0 * every)
-    for i in range(end, end + count):
-        j = k * every
-        # A triangle at both ends: 1 2 1 for every second sample, 1 2 2 1 for every third. Mains would fold otherwise.
-        total = float(ring[max(j - 1, 0) & mask]) + float(ring[(j + every - 1) & mask])
-        for m in range(every - 1):
-            total += 2.0 * float(ring[(j + m) & mask])
-        x = total * scale + offset_uv
-        if k == 0:
-            held = x
-        # Two high-passes of first order, one after the other.
-        new_one = keep * (one + x - held)
-        two = keep * (two + new_one - one)
-        one = new_one
-        held = x
-        value = min(max(np.floor(two + 0.5), -32767.0), 32767.0)
-        room[i] = np.int16(value)
-        slope = abs(value - before)
+    # A triangle at both ends: 1 2 1 for every second sample, 1 2 2 1 for every third. Mains would fold otherwise.
+    if every == 2:
+        for i in range(count):
+            total = np.int32(span[2 * i]) + np.int32(2) * np.int32(span[2 * i + 1]) + np.int32(span[2 * i + 2])
+            decimated[i] = total * scale + offset_uv
+        return
+    for i in range(count):
+        total = np.int32(span[i * every]) + np.int32(span[(i + 1) * every])
+        for m in range(1, every):
+            total += np.int32(2) * np.int32(span[i * every + m])
+        decimated[i] = total * scale + offset_uv
+
+
+@jit
+def _append(
+    state: F64, ring: I16, offset_uv: float, count: int, every: int, rate_hz: float, work: F64
+) -> None:
+    """Decimate `count` samples more, take the baseline off, put them at the end of the window."""
+    if count == 0:
+        return
+    decimated, once = work[_X_DECIMATED:_X_STEPS], work[_X_STEPS : _X_STEPS + _HALF_SECOND]
+    twice = work[_X_STEPS + _HALF_SECOND : _X_FIGURES]
+    span = work[_X_HALF:_X_DECIMATED].view(np.int16)
+    _decimate(state, ring, offset_uv, count, every, span, decimated)
+    keep = np.exp(-2.0 * np.pi * _BASELINE_HZ / rate_hz)
+    if state[S_K] == 0.0:
+        state[S_HELD] = decimated[0]
+    # Two high-passes of first order, one after the other, v[i] = keep * (v[i - 1] + u[i] - u[i - 1]): written so that
+    # a sample waits for one multiplication and addition of the sample before, not for three.
+    once[0] = keep * (decimated[0] - state[S_HELD])
+    for i in range(1, count):
+        once[i] = keep * (decimated[i] - decimated[i - 1])
+    for i in range(count):
+        twice[i] = keep * once[i]
+    state[S_HELD] = decimated[count - 1]
+    one, two, rest = state[S_HP1], state[S_HP2], keep * (keep - 1.0)
+    for i in range(count):
+        two = keep * two + (rest * one + twice[i])
+        one = keep * one + once[i]
+        decimated[i] = two
+    state[S_HP1], state[S_HP2] = one, two
+    end = int(state[S_END])
+    room = state[S_RING : S_RING + _ROOM // 4].view(np.int16)[end : end + count]
+    for i in range(count):
+        room[i] = np.int16(min(max(np.floor(decimated[i] + 0.5), -32767.0), 32767.0))
+    steepest = slopes = np.int32(abs(np.int32(room[0]) - np.int32(state[S_NEWEST])))
+    for i in range(1, count):
+        slope = abs(np.int32(room[i]) - np.int32(room[i - 1]))
         steepest = max(steepest, slope)
         slopes += slope
-        before = value
-        k += 1
-    state[S_HP1], state[S_HP2], state[S_HELD] = one, two, held
-    state[S_STEEPEST], state[S_SLOPES], state[S_NEWEST] = steepest, slopes, before
-    state[S_K] = k
+    state[S_STEEPEST] = max(state[S_STEEPEST], float(steepest))
+    state[S_SLOPES] += float(slopes)
+    state[S_NEWEST] = room[count - 1]
+    state[S_K] += count
     state[S_END] = end + count
 
 
 @jit
 def _end_half_second(state: F64, width: int) -> None:
     """Keep the slopes of the half second; make room for the next one at the end of the window."""
-    at = S_BLOCKS + 2 * (int(state[S_TICKS]) & (BLOCKS - 1))
-    state[at] = state[S_STEEPEST]
-    state[at + 1] = state[S_SLOPES]
+    blocks = state[S_BLOCKS:S_RING].view(np.int32)
+    at = 2 * (int(state[S_TICKS]) & (BLOCKS - 1))
+    blocks[at] = np.int32(state[S_STEEPEST])
+    blocks[at + 1] = np.int32(state[S_SLOPES])
     state[S_STEEPEST] = state[S_SLOPES] = 0.0
     state[S_TICKS] += 1.0
     end = int(state[S_END])
     if end + _HALF_SECOND > _ROOM:
         # Four samples at a time: it is the time of a quiet lead.
         words = (end - width) // 4
-        for i in range((end + 3) // 4 - words):
-            state[S_RING + i] = state[S_RING + i + words]
+        kept = state[S_RING + words : S_RING + (end + 3) // 4]
+        to = state[S_RING : S_RING + kept.size]
+        for i in range(kept.size):
+            to[i] = kept[i]
         state[S_END] = end - 4 * words
 
 
 @jit
 def _moves(state: F64, rate_hz: float) -> bool:
     """Say whether the line moves enough to be looked at: mean slope over steepest slope, in four parts of 2 s."""
+    blocks = state[S_BLOCKS:S_RING].view(np.int32)
     first = int(state[S_TICKS])
     total = 0.0
     for part in range(4):
-        steepest = slopes = 0.0
+        steepest = slopes = np.int32(0)
         for i in range(4):
-            at = S_BLOCKS + 2 * ((first + 4 * part + i) & (BLOCKS - 1))
-            steepest = max(steepest, state[at])
-            slopes += state[at + 1]
+            at = 2 * ((first + 4 * part + i) & (BLOCKS - 1))
+            steepest = max(steepest, blocks[at])
+            slopes += blocks[at + 1]
         total += slopes / (steepest + _TINY)
     return total >= _GATE_MOVES * 8.0 * rate_hz
 
@@ -224,7 +270,7 @@ def _score(figures: F64, models: F64, model: int) -> float:
 @jit
 def _judge(state: F64, models: F64, work: F64, rate_hz: float, width: int) -> None:
     """Score the window as it stands."""
-    scratch, out = work[:SCRATCH], work[SCRATCH:WORK]
+    scratch, out = work[:SCRATCH], work[_X_FIGURES:WORK]
     v = f = _NO
     state[S_JUDGED] = 0.0
     if _moves(state, rate_hz):
@@ -325,7 +371,7 @@ def follow(
     while state[S_K] < target:
         k = int(state[S_K])
         boundary = int((state[S_TICKS] + 1.0) * 0.5 * rate_hz)
-        _append(state, ring, offset_uv, min(target, boundary) - k, every, rate_hz)
+        _append(state, ring, offset_uv, min(target, boundary) - k, every, rate_hz, work)
         if state[S_K] < boundary:
             break
         _end_half_second(state, width)

@@ -258,10 +258,10 @@ def episodes(record: Record) -> list[tuple[float, float, float]]:
     """Give onset, end and moment of decision of each episode: of the line, or of the kernel for the beats given."""
     if record.found is not None:
         return list(record.found)
-    state, out = np.zeros(kernel.STATE), np.zeros(4)
+    state, scratch, out = np.zeros(kernel.STATE), np.zeros(kernel.SCRATCH), np.zeros(4)
     found, decided = [], 0.0
     for at, left_out in zip(record.beats.tolist(), record.ectopic.tolist(), strict=True):
-        event = kernel.take_beat(state, at, left_out, False, record.rate_hz, out)  # noqa: FBT003 - by position
+        event = kernel.take_beat(state, at, left_out, False, record.rate_hz, scratch, out)  # noqa: FBT003 - by position
         if event == kernel.BEGAN:
             decided = float(out[2])
         elif event == kernel.ENDED:

@@ -34,12 +34,12 @@ def windows(record: accuracy.Record) -> tuple[F64, Flags]:
     ends, rr = record.beats[1:][kept], rr[kept]
     n = kernel.WINDOW
     rows, labels = [], []
-    out = np.zeros(kernel.FEATURES)
+    scratch, out = np.zeros(kernel.scratch_length(n)), np.zeros(kernel.FEATURES)
     for low in range(0, len(rr) - n + 1, STRIDE):
         middle = ends[low + n // 2 - 1]
         if accuracy.inside(middle, record.flutter):
             continue
-        kernel.measure(rr[low : low + n], np.sort(rr[low : low + n]), out)
+        kernel.measure(rr[low : low + n], scratch, out)
         rows.append(out.copy())
         labels.append(accuracy.inside(middle, record.fibrillation))
     return np.array(rows).reshape(-1, kernel.FEATURES), np.array(labels, bool)

@@ -42,7 +42,8 @@ RING = 1024
 
 @jit
 def _feed(
-    state: F64, steps: I16, ring: I16, rate: float, group: int, found: I64, out: I64, inputs: F64
+    state: F64, steps: I16, ring: I16, rate: float, group: int, found: I64, scratch: F64, out: I64,
+    inputs: F64,
 ) -> int:
     """Run the classes over the detector's beats, with the ring as it is when each is decided."""
     n = filled = 0
@@ -59,16 +60,16 @@ def _feed(
             ring[filled & (RING - 1)] = steps[filled]
             filled += 1
         if last:
-            done = beats.close(state, ring, filled - 1, rate, group, now, out[n])
+            done = beats.close(state, ring, filled - 1, rate, group, now, scratch, out[n])
         elif is_beat:
-            done = beats.next_beat(state, ring, filled - 1, rate, group, found[beat, 0], now, True, out[n])  # noqa: FBT003
+            done = beats.next_beat(state, ring, filled - 1, rate, group, found[beat, 0], now, True, scratch, out[n])  # noqa: FBT003
             beat += 1
         else:
-            done = beats.tick(state, ring, filled - 1, rate, group, now, out[n])
+            done = beats.tick(state, ring, filled - 1, rate, group, now, scratch, out[n])
             tick += 1
         if done:
             for i in range(beats.INPUTS):
-                inputs[n, i] = state[beats.S_INPUTS + i]
+                inputs[n, i] = scratch[beats.X_INPUTS + i]
             n += 1
         if last:
             return n
@@ -88,7 +89,7 @@ def classify(samples: I16, rate_hz: float, gain: float, found: I64, decided: I64
     out, inputs = np.zeros((len(found) + 1, 3), np.int64), np.zeros((len(found) + 1, beats.INPUTS))
     n = _feed(
         np.zeros(beats.BEATS_STATE), averaged(samples, gain, group), np.zeros(RING, np.int16), rate_hz, group,
-        np.column_stack([found, decided]), out, inputs,
+        np.column_stack([found, decided]), np.zeros(beats.SCRATCH), out, inputs,
     )  # fmt: skip
     return out[:n], inputs[:n]
 

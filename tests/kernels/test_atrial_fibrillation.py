@@ -16,12 +16,12 @@ RATE = 250.0
 
 def stream(positions, ectopic=None, breaks=None, rate=RATE):
     """Feed a whole stream; give its events as (event, onset, end, decided, confidence)."""
-    state, out = np.zeros(af.STATE), np.zeros(4)
+    state, scratch, out = np.zeros(af.STATE), np.zeros(af.SCRATCH), np.zeros(4)
     events = []
     for i, position in enumerate(positions):
         left_out = bool(ectopic[i]) if ectopic is not None else False
         lost = bool(breaks[i]) if breaks is not None else False
-        event = af.take_beat(state, float(position), left_out, lost, rate, out)
+        event = af.take_beat(state, float(position), left_out, lost, rate, scratch, out)
         if event != af.NONE:
             events.append((event, *out.tolist()))
     event = af.end_segment(state, rate, out)
@@ -234,7 +234,7 @@ def test_burden_counts_seconds_in_fibrillation_of_seconds_watched():
     state, out = np.zeros(af.STATE), np.zeros(4)
     positions = beats(fibrillation(200, 4))
     for i, position in enumerate(positions):
-        af.take_beat(state, position, False, i == 100, RATE, out)
+        af.take_beat(state, position, False, i == 100, RATE, np.zeros(af.SCRATCH), out)
     af.end_segment(state, RATE, out)
     span = (positions[-1] - positions[0]) / RATE
     lost = (positions[100] - positions[99]) / RATE

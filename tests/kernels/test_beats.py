@@ -185,13 +185,14 @@ def test_measures_are_those_of_the_oracle(seed, rate):
     size = 1 << 18
     ring = np.zeros(size, np.int16)
     ring[: len(steps)] = steps
-    state, oracle = np.zeros(shapes.SHAPES_STATE), Oracle()
+    state, scratch, oracle = np.zeros(shapes.SHAPES_STATE), np.zeros(shapes.SCRATCH), Oracle()
     for i, position in enumerate(at):
         rr_s = (position - at[i - 1]) / rate if i else 0.0
         next_s = (at[i + 1] - position) / rate if i + 1 < len(at) else 1.5
-        shapes.measure(state, ring, len(steps) - 1, float(position), float(group), rate / group, rr_s, next_s)
+        where = len(steps) - 1, float(position), float(group), rate / group
+        shapes.measure(state, ring, *where, rr_s, next_s, scratch)
         expected = oracle.measure(steps, group, rate / group, position, rr_s, next_s)
-        found = state[shapes.S_MEASURES : shapes.S_MEASURES + shapes.MEASURES]
+        found = scratch[: shapes.MEASURES]
         np.testing.assert_allclose(found, expected, rtol=2e-3, atol=2e-3, err_msg=f"beat {i}")
 
 
@@ -254,15 +255,16 @@ def test_an_artefact_is_not_classified():
 
 def test_no_interval_is_measured_across_a_break_or_a_close():
     state, out, ring = np.zeros(beats.BEATS_STATE), np.zeros(3, np.int64), np.zeros(1024, np.int16)
-    assert not beats.next_beat(state, ring, 300, RATE, 2.0, 250.0, 600.0, True, out)
-    assert beats.next_beat(state, ring, 400, RATE, 2.0, 450.0, 800.0, False, out)
+    scratch = np.zeros(beats.SCRATCH)
+    assert not beats.next_beat(state, ring, 300, RATE, 2.0, 250.0, 600.0, True, scratch, out)
+    assert beats.next_beat(state, ring, 400, RATE, 2.0, 450.0, 800.0, False, scratch, out)
     assert out.tolist() == [250, out[1], 800]
-    assert beats.next_beat(state, ring, 500, RATE, 2.0, 650.0, 1000.0, True, out)
+    assert beats.next_beat(state, ring, 500, RATE, 2.0, 650.0, 1000.0, True, scratch, out)
     assert state[shapes.S_RR_N] == 0.0  # the one that waits is not measured yet
-    assert beats.close(state, ring, 500, RATE, 2.0, 1000.0, out)
+    assert beats.close(state, ring, 500, RATE, 2.0, 1000.0, scratch, out)
     assert state[shapes.S_RR_N] == 1.0
-    assert not beats.close(state, ring, 500, RATE, 2.0, 1000.0, out)
-    assert not beats.tick(state, ring, 500, RATE, 2.0, 9000.0, out)
+    assert not beats.close(state, ring, 500, RATE, 2.0, 1000.0, scratch, out)
+    assert not beats.tick(state, ring, 500, RATE, 2.0, 9000.0, scratch, out)
 
 
 # ---- What must not change the classes.
