@@ -55,7 +55,13 @@ def make_plan(program: Program) -> Plan:
     inputs = np.full((len(rows), features.SERIES), -1, np.int32)
     for i, (_, feature) in enumerate(rows):
         inputs[i, : len(feature.signals)] = [program.series.index(name) for name in feature.signals]
+    # A feature that looks at no series checked for pattern finds the same in the raw one.
+    checked = [
+        any(step[s] for s in row if s >= 0) and not stat.raw for row, stat in zip(inputs, stats, strict=True)
+    ]
     groups = program.groups
+    members = [[program.feature_index[g.protocol, name] for name in g.features] for g in groups]
+    cleaned = [sorted({int(s) for f in each if checked[f] for s in inputs[f] if s >= 0}) for each in members]
     return Plan(
         code_series=_code_series(program),
         start=_offsets(physical.tolist())[:-1],
@@ -64,15 +70,14 @@ def make_plan(program: Program) -> Plan:
         step=step,
         group_mask=np.array([_mask(g.triggers) for g in groups], np.uint64),
         group_protocol=np.array([g.protocol for g in groups], np.int64),
-        group_checked=np.array([any(step[s] for s in g.series) for g in groups], np.bool_),
         group_series_at=_offsets([len(g.series) for g in groups]),
         group_series=np.array([s for g in groups for s in g.series], np.int64),
-        group_feature_at=_offsets([len(g.features) for g in groups]),
-        group_feature=np.array(
-            [program.feature_index[g.protocol, name] for g in groups for name in g.features], np.int64
-        ),
+        group_clean_at=_offsets([len(each) for each in cleaned]),
+        group_clean=np.array([s for each in cleaned for s in each], np.int64),
+        group_feature_at=_offsets([len(each) for each in members]),
+        group_feature=np.array([f for each in members for f in each], np.int64),
         op=np.array([s.op for s in stats], np.int64),
-        raw=np.array([s.raw for s in stats], np.bool_),
+        checked=np.array(checked, np.bool_),
         inputs=inputs,
         window=np.array([f.window.window if f.window else 0 for _, f in rows], np.int64),
         in_days=np.array([f.window is not None and f.window.in_days for _, f in rows], np.bool_),

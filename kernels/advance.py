@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kernels import arrange, features, pattern, series
+from kernels import arrange, features, ops, pattern, series
 from kernels._jit import jit, jit_inline
 from kernels._types import F64, I16, I32, I64, U8, U16, U64, Flags, Int
 from kernels.prefetch import prefetch
+from kernels.windows import window_start
 
 __all__ = [
     "APPLIED",
@@ -77,13 +78,14 @@ class Plan(NamedTuple):
     step: I64  # thousandths a day beyond which a reading is out of pattern, 0 = not checked
     group_mask: U64  # series that trigger the group
     group_protocol: I64
-    group_checked: Flags  # one of its series is checked for pattern
     group_series_at: I64
     group_series: I64
+    group_clean_at: I64
+    group_clean: I64  # series of which its checked features see the readings in pattern
     group_feature_at: I64
     group_feature: I64
     op: I64
-    raw: Flags  # the feature looks at readings out of pattern too
+    checked: Flags  # the feature looks at readings in pattern only
     inputs: I32  # features x 8, series of each feature, -1 = none
     window: I64
     in_days: Flags
@@ -297,6 +299,8 @@ def _features(
     v = state.v[slot]
     zone_t = plan.zone_t[state.zone[slot]]
     zone_off = plan.zone_off[state.zone[slot]]
+    days = np.int64(0)  # the window whose start is `midnight`
+    midnight = np.int64(0)
     for g in range(len(plan.group_mask)):
         if not (plan.group_mask[g] & mask):
             continue
@@ -313,18 +317,19 @@ def _features(
             hi = start + count
             work.lo[s] = lo
             work.hi[s] = hi
-            if plan.group_checked[g]:
-                work.clean_lo[s] = start
-                if plan.step[s] > 0:
-                    kept = pattern.clean(
-                        t, v, lo, hi, plan.step[s], work.clean_t[start:], work.clean_v[start:]
-                    )
-                    work.clean_hi[s] = start + kept
-                else:
-                    for j in range(hi - lo):
-                        work.clean_t[start + j] = t[lo + j]
-                        work.clean_v[start + j] = v[lo + j]
-                    work.clean_hi[s] = start + hi - lo
+        for i in range(plan.group_clean_at[g], plan.group_clean_at[g + 1]):
+            s = plan.group_clean[i]
+            kept = pattern.clean(
+                t,
+                v,
+                work.lo[s],
+                work.hi[s],
+                plan.step[s],
+                work.clean_t[plan.start[s] :],
+                work.clean_v[plan.start[s] :],
+            )
+            work.clean_lo[s] = plan.start[s]
+            work.clean_hi[s] = plan.start[s] + kept
         base = blocks.at[g] + k
         room = blocks.room[g]
         for i in range(plan.group_feature_at[g], plan.group_feature_at[g + 1]):
@@ -334,9 +339,19 @@ def _features(
             if q >= 0:
                 column = plan.limit_column[q]
                 limit = plan.limit_default[q] if column < 0 else state.limits[slot, column]
-            clean = plan.group_checked[g] and not plan.raw[f]
-            blocks.buffer[base] = features.evaluate(
-                plan.op[f], plan.inputs[f], plan.window[f], plan.in_days[f], plan.par[f], limit,
+            clean = plan.checked[f]
+            window = plan.window[f]
+            if plan.op[f] > ops.SD:
+                since = np.int64(0)
+            elif not plan.in_days[f] or window <= 0:
+                since = window_start(now, window, False, zone_t, zone_off)
+            else:
+                if window != days:
+                    days = window
+                    midnight = window_start(now, window, True, zone_t, zone_off)
+                since = midnight
+            blocks.buffer[base] = features.evaluate_since(
+                plan.op[f], plan.inputs[f], window, since, plan.in_days[f], plan.par[f], limit,
                 work.clean_t if clean else t, work.clean_v if clean else v,
                 work.clean_lo if clean else work.lo, work.clean_hi if clean else work.hi,
                 now, zone_t, zone_off, work.work,

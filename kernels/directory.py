@@ -10,6 +10,7 @@ import numpy.typing as npt
 from kernels._jit import jit, jit_inline
 from kernels._types import I32, I64, Int
 from kernels.prefetch import prefetch
+from kernels.wire import little_endian_64
 
 __all__ = ["ID_BYTES", "ID_ROW", "enter", "find", "rehash"]
 
@@ -25,6 +26,20 @@ U64 = npt.NDArray[np.uint64]
 
 
 @jit_inline
+def _same(row: U8, ids: U8, at: Int, length: Int) -> bool:
+    """Whether ``ids[at : at + length]`` is what `row` begins with: word by word, the last ones overlapping."""
+    if length < 8:
+        for i in range(length):
+            if row[np.uint64(i)] != ids[np.uint64(at + i)]:
+                return False
+        return True
+    for i in range(0, length - 8, 8):
+        if little_endian_64(row, i) != little_endian_64(ids, at + i):
+            return False
+    return bool(little_endian_64(row, length - 8) == little_endian_64(ids, at + length - 8))
+
+
+@jit_inline
 def _probe(hash_: np.uint64, at: Int, length: Int, ids: U8, table: U64, slot_id: U8) -> Int:
     """Cell of the table that holds the id, or the empty one where it belongs."""
     mask = np.uint64(len(table) - 1)
@@ -35,12 +50,7 @@ def _probe(hash_: np.uint64, at: Int, length: Int, ids: U8, table: U64, slot_id:
             return np.int64(cell)
         if table[cell, 0] == hash_:
             slot = np.int64(found) - 1
-            same = slot_id[slot, ID_ROW - 1] == length
-            for i in range(length):
-                if slot_id[slot, i] != ids[at + i]:
-                    same = False
-                    break
-            if same:
+            if slot_id[slot, ID_ROW - 1] == length and _same(slot_id[slot], ids, at, length):
                 return np.int64(cell)
         cell = (cell + np.uint64(1)) & mask
 
