@@ -61,7 +61,6 @@ def make_plan(program: Program) -> Plan:
     ]
     groups = program.groups
     members = [[program.feature_index[g.protocol, name] for name in g.features] for g in groups]
-    cleaned = [sorted({int(s) for f in each if checked[f] for s in inputs[f] if s >= 0}) for each in members]
     return Plan(
         code_series=_code_series(program),
         start=_offsets(physical.tolist())[:-1],
@@ -72,8 +71,6 @@ def make_plan(program: Program) -> Plan:
         group_protocol=np.array([g.protocol for g in groups], np.int64),
         group_series_at=_offsets([len(g.series) for g in groups]),
         group_series=np.array([s for g in groups for s in g.series], np.int64),
-        group_clean_at=_offsets([len(each) for each in cleaned]),
-        group_clean=np.array([s for each in cleaned for s in each], np.int64),
         group_feature_at=_offsets([len(each) for each in members]),
         group_feature=np.array([f for each in members for f in each], np.int64),
         op=np.array([s.op for s in stats], np.int64),

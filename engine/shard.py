@@ -135,8 +135,8 @@ class Shard:
         self.watch_features = False
         """Whether `Outcome.features` is filled: for who asks, as it takes several times the rest."""
         width = int(self.plan.physical.sum())
-        self.scratch = hot.scratch(len(self.plan.start), width)
-        self.wide_scratch = hot.scratch(len(self.plan.start), 2 * width + 1)
+        self.scratch = hot.scratch(len(self.plan.start), width, len(self.plan.op))
+        self.wide_scratch = hot.scratch(len(self.plan.start), 2 * width + 1, len(self.plan.op))
         self.wide_row = np.zeros(2 * width + 2, np.int64), np.zeros(2 * width + 2, np.int32)
         self.transitions = lifecycle.Transitions(
             np.empty(_TRANSITIONS, np.int32),

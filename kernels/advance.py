@@ -10,6 +10,7 @@ by `kernels.lifecycle`.
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from kernels import arrange, features, ops, pattern, series
 from kernels._jit import jit, jit_inline
@@ -80,8 +81,6 @@ class Plan(NamedTuple):
     group_protocol: I64
     group_series_at: I64
     group_series: I64
-    group_clean_at: I64
-    group_clean: I64  # series of which its checked features see the readings in pattern
     group_feature_at: I64
     group_feature: I64
     op: I64
@@ -138,24 +137,32 @@ class Events(NamedTuple):
 class Scratch(NamedTuple):
     """What the pass writes on and nobody reads afterwards (`scratch` makes it)."""
 
-    lo: I64
+    lo: I64  # of each series of the patient at hand
     hi: I64
+    is_clean: Flags  # the next four hold the series as it is
     clean_lo: I64
     clean_hi: I64
     clean_t: I64
     clean_v: I32
+    value: F64  # of each feature
+    done: I64  # turn in which it was computed
+    turn: I64  # one element
     work: F64
 
 
-def scratch(series: Int, width: Int) -> Scratch:
-    """Make the scratch for `series` series in rows of `width` readings; one for each thread."""
+def scratch(series: Int, width: Int, count: Int) -> Scratch:
+    """Make the scratch for `series` series in rows of `width` readings and `count` features; one for each thread."""
     return Scratch(
         np.zeros(series, np.int64),
         np.zeros(series, np.int64),
+        np.zeros(series, np.bool_),
         np.zeros(series, np.int64),
         np.zeros(series, np.int64),
         np.zeros(width + 1, np.int64),
         np.zeros(width + 1, np.int32),
+        np.zeros(count, np.float64),
+        np.zeros(count, np.int64),
+        np.zeros(1, np.int64),
         np.empty(features.SCRATCH, np.float64),
     )
 
@@ -224,16 +231,20 @@ def _fetch_patient(at: Int, records: I64, state: Readings, newest: I64, zone: U8
 
 
 @jit_inline
-def _fetch_series(at: Int, records: I64, plan: Plan, state: Readings) -> None:
-    """Ask for the end of the series that a packet will go into."""
+def _fetch_series(
+    at: Int, records: I64, code: npt.NDArray[np.uint16], milli: I32, plan: Plan, state: Readings
+) -> None:
+    """Ask for the values of a packet and the ends of its patient's series, all of them: rules read the others too."""
+    first = records[at, arrange.FIRST]
+    prefetch(code, first, 0)
+    prefetch(milli, first, 0)
     slot = records[at, arrange.SLOT]
-    s = np.int64(plan.code_series[(records[at, arrange.CODE] >> 32) & (len(plan.code_series) - 1)])
-    if s >= 0:
+    if at > 0 and records[at - 1, arrange.SLOT] == slot:
+        return
+    for s in range(len(plan.start)):
         end = plan.start[s] + np.int64(state.length[slot, s])
         prefetch(state.t, slot, end)
-        prefetch(state.t, slot, max(end - 8, np.int64(0)))
         prefetch(state.v, slot, end)
-        prefetch(state.v, slot, max(end - 8, np.int64(0)))
 
 
 @jit_inline
@@ -284,6 +295,35 @@ def _apply(
 
 
 @jit_inline
+def _open(slot: Int, plan: Plan, state: Readings, work: Scratch) -> None:
+    """Note where the series of a patient begin and end, as features see them."""
+    for s in range(len(plan.start)):
+        at = np.uint64(s)
+        count = np.int64(state.length[slot, at])
+        start = plan.start[at]
+        work.lo[at] = start + max(np.int64(0), count - plan.visible[at])
+        work.hi[at] = start + count
+        work.is_clean[at] = False
+
+
+@jit_inline
+def _clean(feature: Int, t: I64, v: I32, plan: Plan, work: Scratch) -> None:
+    """Copy the readings in pattern of the series of a feature, where they are not copied yet."""
+    for i in range(features.SERIES):
+        s = np.int64(plan.inputs[feature, i])
+        if s < 0:
+            return
+        if not work.is_clean[s]:
+            start = plan.start[s]
+            kept = pattern.clean(
+                t, v, work.lo[s], work.hi[s], plan.step[s], work.clean_t[start:], work.clean_v[start:]
+            )
+            work.clean_lo[s] = start
+            work.clean_hi[s] = start + kept
+            work.is_clean[s] = True
+
+
+@jit_inline
 def _features(
     slot: Int,
     mask: np.uint64,
@@ -294,68 +334,57 @@ def _features(
     blocks: Blocks,
     work: Scratch,
 ) -> None:
-    """Compute the features of each group that the changed series trigger."""
+    """Compute the features of each group that the changed series trigger, each once."""
     t = state.t[slot]
     v = state.v[slot]
     zone_t = plan.zone_t[state.zone[slot]]
     zone_off = plan.zone_off[state.zone[slot]]
+    programmes = state.programmes[slot]
     days = np.int64(0)  # the window whose start is `midnight`
     midnight = np.int64(0)
-    for g in range(len(plan.group_mask)):
+    turn = work.turn[0] + 1
+    work.turn[0] = turn
+    for group in range(len(plan.group_mask)):
+        g = np.uint64(group)
         if not (plan.group_mask[g] & mask):
             continue
-        if not (state.programmes[slot] >> np.uint64(plan.group_protocol[g])) & np.uint64(1):
+        if not (programmes >> np.uint64(plan.group_protocol[g])) & np.uint64(1):
             continue
         k = blocks.filled[g]
         blocks.filled[g] = k + 1
-        blocks.event[blocks.event_at[g] + k] = event
-        for i in range(plan.group_series_at[g], plan.group_series_at[g + 1]):
-            s = plan.group_series[i]
-            start = plan.start[s]
-            count = np.int64(state.length[slot, s])
-            lo = start + max(np.int64(0), count - plan.visible[s])
-            hi = start + count
-            work.lo[s] = lo
-            work.hi[s] = hi
-        for i in range(plan.group_clean_at[g], plan.group_clean_at[g + 1]):
-            s = plan.group_clean[i]
-            kept = pattern.clean(
-                t,
-                v,
-                work.lo[s],
-                work.hi[s],
-                plan.step[s],
-                work.clean_t[plan.start[s] :],
-                work.clean_v[plan.start[s] :],
-            )
-            work.clean_lo[s] = plan.start[s]
-            work.clean_hi[s] = plan.start[s] + kept
+        blocks.event[np.uint64(blocks.event_at[g] + k)] = event
         base = blocks.at[g] + k
         room = blocks.room[g]
-        for i in range(plan.group_feature_at[g], plan.group_feature_at[g + 1]):
-            f = plan.group_feature[i]
-            limit = np.nan
-            q = plan.limit[f]
-            if q >= 0:
-                column = plan.limit_column[q]
-                limit = plan.limit_default[q] if column < 0 else state.limits[slot, column]
-            clean = plan.checked[f]
-            window = plan.window[f]
-            if plan.op[f] > ops.SD:
+        for i in range(plan.group_feature_at[g], plan.group_feature_at[np.uint64(group + 1)]):
+            f = np.uint64(plan.group_feature[np.uint64(i)])
+            if work.done[f] != turn:
+                work.done[f] = turn
+                op = plan.op[f]
+                window = plan.window[f]
                 since = np.int64(0)
-            elif not plan.in_days[f] or window <= 0:
-                since = window_start(now, window, False, zone_t, zone_off)
-            else:
-                if window != days:
-                    days = window
-                    midnight = window_start(now, window, True, zone_t, zone_off)
-                since = midnight
-            blocks.buffer[base] = features.evaluate_since(
-                plan.op[f], plan.inputs[f], window, since, plan.in_days[f], plan.par[f], limit,
-                work.clean_t if clean else t, work.clean_v if clean else v,
-                work.clean_lo if clean else work.lo, work.clean_hi if clean else work.hi,
-                now, zone_t, zone_off, work.work,
-            )  # fmt: skip
+                if op <= ops.SD:
+                    if not plan.in_days[f] or window <= 0:
+                        since = window_start(now, window, False, zone_t, zone_off)
+                    else:
+                        if window != days:
+                            days = window
+                            midnight = window_start(now, window, True, zone_t, zone_off)
+                        since = midnight
+                limit = np.nan
+                q = plan.limit[f]
+                if q >= 0:
+                    column = plan.limit_column[q]
+                    limit = plan.limit_default[q] if column < 0 else state.limits[slot, column]
+                clean = plan.checked[f]
+                if clean:
+                    _clean(np.int64(f), t, v, plan, work)
+                work.value[f] = features.evaluate_since(
+                    op, plan.inputs[f], window, since, plan.in_days[f], plan.par[f], limit,
+                    work.clean_t if clean else t, work.clean_v if clean else v,
+                    work.clean_lo if clean else work.lo, work.clean_hi if clean else work.hi,
+                    now, zone_t, zone_off, work.work,
+                )  # fmt: skip
+            blocks.buffer[np.uint64(base)] = work.value[f]
             base += room
 
 
@@ -387,15 +416,18 @@ def advance(
     records = packets.records
     newest = state.newest_ms.reshape(-1, 1)
     zone = state.zone.reshape(-1, 1)
+    code_column = packets.code.reshape(-1, 1)
+    milli_column = packets.milli.reshape(-1, 1)
     lateness = plan.lateness_ms[0]
     total = len(records)
     n = 0
     entries: Int = 0
+    opened: Int = -1  # the patient whose series `work` has
     for at in range(total):
         if at + _FAR < total:
             _fetch_patient(at + _FAR, records, state, newest, zone)
         if at + _NEAR < total:
-            _fetch_series(at + _NEAR, records, plan, state)
+            _fetch_series(at + _NEAR, records, code_column, milli_column, plan, state)
         slot = records[at, arrange.SLOT]
         position = records[at, arrange.PLACE] >> 32
         row = records[at, arrange.PLACE] & 0xFFFFFFFF
@@ -437,11 +469,18 @@ def advance(
             elif count > 1:
                 code = np.int64(packets.code[first + i])
                 milli = np.int64(packets.milli[first + i])
+            if slot != opened:
+                _open(slot, plan, state, work)
+                opened = slot
             what, s, entries = _apply(slot, code, t, milli, plan, state, journal, entries)
             if what != series.PRESENT:
                 new = True
             if what >= 0 and s >= 0:
                 mask |= np.uint64(1) << np.uint64(s)
+                count_s = np.int64(state.length[slot, s])
+                work.lo[s] = plan.start[s] + max(np.int64(0), count_s - plan.visible[s])
+                work.hi[s] = plan.start[s] + count_s
+                work.is_clean[s] = False
             if not ecg and i + 1 < count:
                 continue
             if not new:

@@ -101,6 +101,9 @@ def rebuild(
             count = _undo(slot, s, since[n], entries, journal, t[start:], v[start:], count)
             lo[s] = start + max(np.int64(0), count - plan.visible[s])
             hi[s] = start + count
+            kept = pattern.clean(t, v, lo[s], hi[s], plan.step[s], clean_t[start:], clean_v[start:])
+            clean_lo[s] = start
+            clean_hi[s] = start + kept
             if written + hi[s] - lo[s] > len(out_t):
                 return -1
             for j in range(lo[s], hi[s]):
@@ -108,12 +111,6 @@ def rebuild(
                 out_t[written] = t[j]
                 out_v[written] = v[j]
                 written += 1
-        for i in range(plan.group_clean_at[g], plan.group_clean_at[g + 1]):
-            s = plan.group_clean[i]
-            start = 2 * plan.start[s]
-            kept = pattern.clean(t, v, lo[s], hi[s], plan.step[s], clean_t[start:], clean_v[start:])
-            clean_lo[s] = start
-            clean_hi[s] = start + kept
         out_count[n] = written - before
         zone_t = plan.zone_t[state.zone[slot]]
         zone_off = plan.zone_off[state.zone[slot]]
