@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from kernels import arrange, features, ops, pattern, series
 from kernels._jit import jit, jit_inline
-from kernels._types import F64, I16, I32, I64, U8, U16, U64, Flags, Int
+from kernels._types import F64, I16, I32, I64, U8, U16, U64, Flag, Flags, Int
 from kernels.prefetch import prefetch
 from kernels.windows import window_start
 
@@ -235,16 +235,30 @@ def _fetch_series(
     at: Int, records: I64, code: npt.NDArray[np.uint16], milli: I32, plan: Plan, state: Readings
 ) -> None:
     """Ask for the values of a packet and the ends of its patient's series, all of them: rules read the others too."""
-    first = records[at, arrange.FIRST]
-    prefetch(code, first, 0)
-    prefetch(milli, first, 0)
-    slot = records[at, arrange.SLOT]
-    if at > 0 and records[at - 1, arrange.SLOT] == slot:
+    record = records[np.uint64(at)]
+    if record[arrange.COUNT] >> 8 != 1:
+        prefetch(code, record[arrange.FIRST], 0)
+        prefetch(milli, record[arrange.FIRST], 0)
+    slot = record[arrange.SLOT]
+    if at > 0 and records[np.uint64(at - 1), arrange.SLOT] == slot:
         return
     for s in range(len(plan.start)):
-        end = plan.start[s] + np.int64(state.length[slot, s])
+        end = plan.start[np.uint64(s)] + np.int64(state.length[slot, np.uint64(s)])
         prefetch(state.t, slot, end)
+        prefetch(state.t, slot, end - 8)
         prefetch(state.v, slot, end)
+        prefetch(state.v, slot, end - 8)
+
+
+@jit_inline
+def _note(journal: Journal, entry: Int, slot: Int, s: Int, t: Int, v: Int, added: Flag) -> None:
+    """Write an entry of the journal."""
+    at = np.uint64(entry)
+    journal.slot[at] = slot
+    journal.series[at] = s
+    journal.t[at] = t
+    journal.v[at] = v
+    journal.added[at] = added
 
 
 @jit_inline
@@ -257,27 +271,25 @@ def _apply(
     state: Readings,
     journal: Journal,
     entries: Int,
+    work: Scratch,
 ) -> tuple[Int, Int, Int]:
     """Put one reading into its series; (its place or why it has none, series, entries of the journal)."""
-    s = np.int64(plan.code_series[code])
+    s = np.int64(plan.code_series[np.uint64(code)])
     if s < 0:
         return 0, -1, entries
-    start = plan.start[s]
-    count = np.int64(state.length[slot, s])
-    visible = plan.visible[s]
+    r = np.uint64(s)
+    start = plan.start[r]
+    count = np.int64(state.length[slot, r])
+    visible = plan.visible[r]
     t = state.t[slot]
     v = state.v[slot]
     at = series.place(t, v, start, count, visible, time, milli)
     if at < 0:
         return at, s, entries
-    if count == plan.physical[s]:
+    if count == plan.physical[r]:
         surplus = count - visible
         for i in range(start, start + surplus):
-            journal.slot[entries] = slot
-            journal.series[entries] = s
-            journal.t[entries] = t[i]
-            journal.v[entries] = v[i]
-            journal.added[entries] = False
+            _note(journal, entries, slot, s, t[i], np.int64(v[i]), False)
             entries += 1
         for i in range(start, start + visible):
             t[i] = t[i + surplus]
@@ -285,12 +297,12 @@ def _apply(
         count = visible
         at -= surplus
     series.put(t, v, start, count, at, time, milli)
-    state.length[slot, s] = count + 1
-    journal.slot[entries] = slot
-    journal.series[entries] = s
-    journal.t[entries] = time
-    journal.v[entries] = milli
-    journal.added[entries] = True
+    count += 1
+    state.length[slot, r] = count
+    work.lo[r] = start + max(np.int64(0), count - visible)
+    work.hi[r] = start + count
+    work.is_clean[r] = False
+    _note(journal, entries, slot, s, time, milli, True)
     return at, s, entries + 1
 
 
@@ -428,16 +440,15 @@ def advance(
             _fetch_patient(at + _FAR, records, state, newest, zone)
         if at + _NEAR < total:
             _fetch_series(at + _NEAR, records, code_column, milli_column, plan, state)
-        slot = records[at, arrange.SLOT]
-        position = records[at, arrange.PLACE] >> 32
-        row = records[at, arrange.PLACE] & 0xFFFFFFFF
-        t = records[at, arrange.T]
-        kind = records[at, arrange.KIND] & 0xFF
-        first = records[at, arrange.FIRST]
-        count = records[at, arrange.COUNT] >> 8
-        known = seen(
-            slot, records[at, arrange.DEVICE], records[at, arrange.SEQ], state.device, state.device_turn
-        )
+        record = records[np.uint64(at)]
+        slot = record[arrange.SLOT]
+        position = np.uint64(record[arrange.PLACE]) >> np.uint64(32)
+        row = record[arrange.PLACE] & 0xFFFFFFFF
+        t = record[arrange.T]
+        kind = record[arrange.KIND] & 0xFF
+        first = record[arrange.FIRST]
+        count = record[arrange.COUNT] >> 8
+        known = seen(slot, record[arrange.DEVICE], record[arrange.SEQ], state.device, state.device_turn)
         if known == 1:
             outcome[position] = DUPLICATE
             continue
@@ -459,28 +470,24 @@ def advance(
         # readings of several moments: one event each.
         mask = np.uint64(0)
         new = ecg
-        code = records[at, arrange.CODE] >> 32
-        milli = np.int64(np.int32(records[at, arrange.MILLI] & 0xFFFFFFFF))
+        code = record[arrange.CODE] >> 32
+        milli = np.int64(np.int32(record[arrange.MILLI] & 0xFFFFFFFF))
         for i in range(count):
             if ecg:
                 t = packets.derived_t[first + i]
                 code = np.int64(packets.derived_code[first + i])
                 milli = np.int64(packets.derived_milli[first + i])
             elif count > 1:
-                code = np.int64(packets.code[first + i])
-                milli = np.int64(packets.milli[first + i])
+                code = np.int64(packets.code[np.uint64(first + i)])
+                milli = np.int64(packets.milli[np.uint64(first + i)])
             if slot != opened:
                 _open(slot, plan, state, work)
                 opened = slot
-            what, s, entries = _apply(slot, code, t, milli, plan, state, journal, entries)
+            what, s, entries = _apply(slot, code, t, milli, plan, state, journal, entries, work)
             if what != series.PRESENT:
                 new = True
             if what >= 0 and s >= 0:
                 mask |= np.uint64(1) << np.uint64(s)
-                count_s = np.int64(state.length[slot, s])
-                work.lo[s] = plan.start[s] + max(np.int64(0), count_s - plan.visible[s])
-                work.hi[s] = plan.start[s] + count_s
-                work.is_clean[s] = False
             if not ecg and i + 1 < count:
                 continue
             if not new:
