@@ -218,7 +218,7 @@ def seen(slot: Int, device: Int, seq: Int, table: I64, turn: U8) -> Int:
 
 
 @jit_inline
-def _fetch_patient(at: Int, records: I64, state: Readings, newest: I64, zone: U8) -> None:
+def _fetch_patient(at: Int, records: I64, state: Readings, newest: I64, zone: U8, programmes: U64) -> None:
     """Ask for what will be needed of a patient some packets ahead."""
     slot = records[at, arrange.SLOT]
     if at > 0 and records[at - 1, arrange.SLOT] == slot:
@@ -228,6 +228,7 @@ def _fetch_patient(at: Int, records: I64, state: Readings, newest: I64, zone: U8
     prefetch(state.length, slot, 0)
     prefetch(newest, slot, 0)
     prefetch(zone, slot, 0)
+    prefetch(programmes, slot, 0)
 
 
 @jit_inline
@@ -428,6 +429,7 @@ def advance(
     records = packets.records
     newest = state.newest_ms.reshape(-1, 1)
     zone = state.zone.reshape(-1, 1)
+    programmes = state.programmes.reshape(-1, 1)
     code_column = packets.code.reshape(-1, 1)
     milli_column = packets.milli.reshape(-1, 1)
     lateness = plan.lateness_ms[0]
@@ -437,7 +439,7 @@ def advance(
     opened: Int = -1  # the patient whose series `work` has
     for at in range(total):
         if at + _FAR < total:
-            _fetch_patient(at + _FAR, records, state, newest, zone)
+            _fetch_patient(at + _FAR, records, state, newest, zone, programmes)
         if at + _NEAR < total:
             _fetch_series(at + _NEAR, records, code_column, milli_column, plan, state)
         record = records[np.uint64(at)]
