@@ -49,6 +49,9 @@ HORIZON = 64
 _ACT = 5
 _ECG = 2
 
+# What the journal says of a reading.
+_IN, _OUT = np.bool_(True), np.bool_(False)  # noqa: FBT003 - of NumPy's type, as an element of the column
+
 # Packets ahead at which a patient's state, then the end of its series, are asked for.
 _FAR = 12
 _NEAR = 5
@@ -290,7 +293,7 @@ def _apply(
     if count == plan.physical[r]:
         surplus = count - visible
         for i in range(start, start + surplus):
-            _note(journal, entries, slot, s, t[i], np.int64(v[i]), False)
+            _note(journal, entries, slot, s, t[i], np.int64(v[i]), _OUT)
             entries += 1
         for i in range(start, start + visible):
             t[i] = t[i + surplus]
@@ -303,7 +306,7 @@ def _apply(
     work.lo[r] = start + max(np.int64(0), count - visible)
     work.hi[r] = start + count
     work.is_clean[r] = False
-    _note(journal, entries, slot, s, time, milli, True)
+    _note(journal, entries, slot, s, time, milli, _IN)
     return at, s, entries + 1
 
 
@@ -377,11 +380,11 @@ def _features(
                 since = np.int64(0)
                 if op <= ops.SD:
                     if not plan.in_days[f] or window <= 0:
-                        since = window_start(now, window, False, zone_t, zone_off)
+                        since = window_start(now, window, plan.in_days[f], zone_t, zone_off)
                     else:
                         if window != days:
                             days = window
-                            midnight = window_start(now, window, True, zone_t, zone_off)
+                            midnight = window_start(now, window, plan.in_days[f], zone_t, zone_off)
                         since = midnight
                 limit = np.nan
                 q = plan.limit[f]

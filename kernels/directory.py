@@ -29,10 +29,10 @@ U64 = npt.NDArray[np.uint64]
 def _same(row: U8, ids: U8, at: Int, length: Int) -> bool:
     """Whether ``ids[at : at + length]`` is what `row` begins with: word by word, the last ones overlapping."""
     if length < 8:
+        different = False
         for i in range(length):
-            if row[np.uint64(i)] != ids[np.uint64(at + i)]:
-                return False
-        return True
+            different |= row[np.uint64(i)] != ids[np.uint64(at + i)]
+        return not different
     for i in range(0, length - 8, 8):
         if little_endian_64(row, i) != little_endian_64(ids, at + i):
             return False
@@ -45,12 +45,12 @@ def _probe(hash_: np.uint64, at: Int, length: Int, ids: U8, table: U64, slot_id:
     mask = np.uint64(len(table) - 1)
     cell = hash_ & mask
     while True:
-        found = table[cell, 1]
+        found = table[cell, np.uint64(1)]
         if found == np.uint64(0):
             return np.int64(cell)
-        if table[cell, 0] == hash_:
-            slot = np.int64(found) - 1
-            if slot_id[slot, ID_ROW - 1] == length and _same(slot_id[slot], ids, at, length):
+        if table[cell, np.uint64(0)] == hash_:
+            slot = found - np.uint64(1)
+            if slot_id[slot, np.uint64(ID_ROW - 1)] == length and _same(slot_id[slot], ids, at, length):
                 return np.int64(cell)
         cell = (cell + np.uint64(1)) & mask
 
@@ -84,16 +84,17 @@ def find(
     for first in range(0, len(rows), _AHEAD):
         last = min(first + _AHEAD, len(rows))
         for i in range(first, last):
-            prefetch(table, np.int64(patient[rows[i]] & mask), 0)
+            prefetch(table, np.int64(patient[np.uint64(rows[np.uint64(i)])] & mask), 0)
         for i in range(first, last):
-            cell = patient[rows[i]] & mask
-            if table[cell, 1] != np.uint64(0):
-                prefetch(slot_id, np.int64(table[cell, 1]) - 1, 0)
+            cell = patient[np.uint64(rows[np.uint64(i)])] & mask
+            if table[cell, np.uint64(1)] != np.uint64(0):
+                prefetch(slot_id, np.int64(table[cell, np.uint64(1)]) - 1, 0)
         for i in range(first, last):
-            row = rows[i]
-            cell = _probe(patient[row], id_at[row], id_len[row], ids, table, slot_id)
-            out_slot[i] = np.int64(table[cell, 1]) - 1
-            missing += out_slot[i] < 0
+            row = np.uint64(rows[np.uint64(i)])
+            cell = np.uint64(_probe(patient[row], id_at[row], id_len[row], ids, table, slot_id))
+            slot = np.int64(table[cell, np.uint64(1)]) - 1
+            out_slot[np.uint64(i)] = slot
+            missing += slot < 0
     return missing
 
 
