@@ -108,6 +108,7 @@ def make_rules(program: Program, plan: Plan) -> Rules:
         raise_ms=np.array([row.raise_ms for row in rows], np.int64),
         clear_ms=np.array([row.clear_ms for row in rows], np.int64),
         silence_ms=np.array([row.silence_ms for row in rows], np.int64),
+        silent=np.array([r for r, row in enumerate(rows) if row.silence_ms > 0], np.int64),
         contact=np.array(contact, np.int16),
         group_at=_offsets([len(g) for g in groups]),
         group_rule=np.array([r for g in groups for r in g], np.int64),

@@ -21,6 +21,7 @@ _SMALLEST_TABLE = 4096
 _PAGE = 4096
 _LARGE_PAGE = 2 << 20
 _MADV_HUGEPAGE = 14
+_MADV_COLLAPSE = 25  # at once, what is there already (Linux 6.1; refused before)
 
 
 def _ask_for_large_pages(array: npt.NDArray[np.generic]) -> None:
@@ -33,7 +34,8 @@ def _ask_for_large_pages(array: npt.NDArray[np.generic]) -> None:
         return
     first = -(-array.ctypes.data // _PAGE) * _PAGE
     length = (array.ctypes.data + array.nbytes - first) // _PAGE * _PAGE
-    ctypes.CDLL(None).madvise(ctypes.c_void_p(first), ctypes.c_size_t(length), _MADV_HUGEPAGE)
+    for advice in (_MADV_HUGEPAGE, _MADV_COLLAPSE):
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(first), ctypes.c_size_t(length), advice)
 
 
 class State:
