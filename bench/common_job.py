@@ -19,7 +19,7 @@ import polars as pl
 from engine.program import DAY_MS, Options, Program, protocol_signals
 from engine.shard import Clock, Shard
 from ingest.columns import Batch
-from ingest.decode import decode
+from ingest.decode import Decoder, decode
 from ingest.signals import MILLI, plausible_ranges
 from kernels import features
 from kernels.lifecycle import OPENED
@@ -74,7 +74,7 @@ def make_program() -> Program:
 
 def vigie(bodies: Sequence[bytes], program: Program, *, per_batch: int = 128) -> tuple[set[Alert], Shard]:
     """Decode and process; the alerts as Vigie gives them."""
-    low, high = plausible_ranges()
+    decoder = Decoder(*plausible_ranges())
     shard = Shard(program)
     no_outages = np.empty((0, 2), np.int64)
     late_ms = START_MS + DAYS * DAY_MS
@@ -83,7 +83,7 @@ def vigie(bodies: Sequence[bytes], program: Program, *, per_batch: int = 128) ->
         entries = [
             (first + k, late_ms, "gateway", body) for k, body in enumerate(bodies[first : first + per_batch])
         ]
-        batch, quarantine = decode(entries, low, high)
+        batch, quarantine = decoder.decode(entries)
         if len(quarantine):
             raise AssertionError(quarantine)
         changes = shard.process(batch, Clock(batch.receipt_ms, late_ms, no_outages)).changes

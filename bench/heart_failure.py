@@ -6,7 +6,7 @@ from pathlib import Path
 import rules
 from engine.line import Line
 from engine.program import Options, Program, protocol_signals
-from ingest.decode import decode
+from ingest.decode import Decoder
 from ingest.signals import plausible_ranges
 from ingest.simulator import Cohort, Item, bodies
 from kernels import features
@@ -59,11 +59,11 @@ def make_batches(program: Program, patients: int = 5000, days: int = 30) -> list
 
 def run(program: Program, entries: Sequence[Sequence[Entry]], shards: int = 1) -> tuple[int, int]:
     """Take every batch through the line; (readings, alert rows)."""
-    low, high = plausible_ranges(item_ranges(program))
+    decoder = Decoder(*plausible_ranges(item_ranges(program)))
     readings = alerts = 0
     with Line(program, shards=shards) as line:
         for each in entries:
-            batch, quarantine = decode(each, low, high)
+            batch, quarantine = decoder.decode(each)
             done = line.process(batch, quarantine)
             readings += len(batch.code)
             alerts += len(done.alerts)

@@ -55,7 +55,12 @@ def make_plan(program: Program) -> Plan:
     inputs = np.full((len(rows), features.SERIES), -1, np.int32)
     for i, (_, feature) in enumerate(rows):
         inputs[i, : len(feature.signals)] = [program.series.index(name) for name in feature.signals]
+    # A feature that looks at no series checked for pattern finds the same in the raw one.
+    checked = [
+        any(step[s] for s in row if s >= 0) and not stat.raw for row, stat in zip(inputs, stats, strict=True)
+    ]
     groups = program.groups
+    members = [[program.feature_index[g.protocol, name] for name in g.features] for g in groups]
     return Plan(
         code_series=_code_series(program),
         start=_offsets(physical.tolist())[:-1],
@@ -64,15 +69,12 @@ def make_plan(program: Program) -> Plan:
         step=step,
         group_mask=np.array([_mask(g.triggers) for g in groups], np.uint64),
         group_protocol=np.array([g.protocol for g in groups], np.int64),
-        group_checked=np.array([any(step[s] for s in g.series) for g in groups], np.bool_),
         group_series_at=_offsets([len(g.series) for g in groups]),
         group_series=np.array([s for g in groups for s in g.series], np.int64),
-        group_feature_at=_offsets([len(g.features) for g in groups]),
-        group_feature=np.array(
-            [program.feature_index[g.protocol, name] for g in groups for name in g.features], np.int64
-        ),
+        group_feature_at=_offsets([len(each) for each in members]),
+        group_feature=np.array([f for each in members for f in each], np.int64),
         op=np.array([s.op for s in stats], np.int64),
-        raw=np.array([s.raw for s in stats], np.bool_),
+        checked=np.array(checked, np.bool_),
         inputs=inputs,
         window=np.array([f.window.window if f.window else 0 for _, f in rows], np.int64),
         in_days=np.array([f.window is not None and f.window.in_days for _, f in rows], np.bool_),
@@ -106,6 +108,7 @@ def make_rules(program: Program, plan: Plan) -> Rules:
         raise_ms=np.array([row.raise_ms for row in rows], np.int64),
         clear_ms=np.array([row.clear_ms for row in rows], np.int64),
         silence_ms=np.array([row.silence_ms for row in rows], np.int64),
+        silent=np.array([r for r, row in enumerate(rows) if row.silence_ms > 0], np.int64),
         contact=np.array(contact, np.int16),
         group_at=_offsets([len(g) for g in groups]),
         group_rule=np.array([r for g in groups for r in g], np.int64),

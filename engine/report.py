@@ -29,9 +29,11 @@ _HAPPENING = {
     life.LATCHED: Happening.LATCHED,
     life.CLOSED: Happening.CLOSED,
 }
-# Stable, so that what happened to one patient at one moment stays in the order in which it happened.
+# As `engine.shard` orders changes.
 _ORDER = ["clock_ms", "patient"]
 _HOUR_MS = 3_600_000
+_KEPT = 65_536
+"""Sentences kept from batch to batch, about: figures come in steps of what a device shows, and so come again."""
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
@@ -73,9 +75,10 @@ class Reporter:
         self.series = pa.array(program.series, pa.string())
         self.features = _Figures([_feature_figures(row, program) for row in rules])
         self.limits = _Figures([_limit_figures(row, program) for row in rules])
+        self._said: dict[tuple[object, ...], str] = {}
 
     def rows(self, changes: Changes, batch: Batch, time_basis: str) -> pl.DataFrame:
-        """Give the rows of `rules.alerts.SCHEMA`."""
+        """Give the rows of `rules.alerts.SCHEMA`, in the order of `changes`."""
         shard = self.shard
         n = len(changes)
         rule = pa.array(changes.rule)
@@ -106,7 +109,7 @@ class Reporter:
         frame = pl.from_arrow(pa.table({name: columns[name] for name in SCHEMA}))
         if not isinstance(frame, pl.DataFrame):
             raise TypeError(frame)
-        return merge([frame.cast(pl.Schema(SCHEMA))])
+        return frame if frame.schema == SCHEMA else frame.cast(pl.Schema(SCHEMA))
 
     def _last_contact(self, changes: Changes) -> npt.NDArray[np.int64]:
         """Newest of the readings shown, or the first that was known of the patient.
@@ -140,43 +143,49 @@ class Reporter:
         row, place = self.limits.places(changes.rule)
         names = [(self.shard.program.protocols[p].id, name) for p, name in self.shard.program.limit_names]
         origin = self.shard.roster.origin
+        if not self.shard.program.own:
+            every = pa.array([*(origin("", *name) for name in names), "protocole"], pa.string())
+            return every.take(pa.array(np.where(place < 0, len(names), place)))
         known: dict[tuple[str, int], str] = {}
         out = []
         for i, q in zip(row.tolist(), place.tolist(), strict=True):
             if q < 0:
                 out.append("protocole")
                 continue
-            key = (patients[i], q) if self.shard.program.own else ("", q)
+            key = patients[i], q
             if key not in known:
-                known[key] = origin(patients[i], *names[q])
+                known[key] = origin(*key[:1], *names[q])
             out.append(known[key])
         return pa.array(out, pa.string())
 
     def _sentences(self, changes: Changes, features: F64, limits: F64) -> list[str]:
         """One sentence a change; the same figures make the same sentence once."""
         rules = self.shard.program.rule_rows
-        said: dict[tuple[object, ...], str] = {}
+        if len(self._said) > _KEPT:
+            self._said.clear()
+        said = self._said
         out = []
         figures, bounds = features.tolist(), limits.tolist()
         at = bound = 0
         for r in changes.rule.tolist():
-            names, limit_names = self.features.names[r], self.limits.names[r]
-            values = figures[at : at + len(names)]
-            in_force = bounds[bound : bound + len(limit_names)]
-            at += len(names)
-            bound += len(limit_names)
+            values = figures[at : at + len(self.features.names[r])]
+            in_force = bounds[bound : bound + len(self.limits.names[r])]
+            at += len(values)
+            bound += len(in_force)
+            row = rules[r]
+            if row.rule is None:
+                out.append(silence_sentence(row.text, values[0]))
+                continue
             key = (r, *values, *in_force)
-            if key not in said:
-                row = rules[r]
-                if row.rule is None:
-                    said[key] = silence_sentence(row.text, values[0])
-                else:
-                    named = (
-                        dict(zip(names, values, strict=True)),
-                        dict(zip(limit_names, in_force, strict=True)),
-                    )
-                    said[key] = sentence(row.protocol, row.rule, *named)
-            out.append(said[key])
+            text = said.get(key)
+            if text is None:
+                text = said[key] = sentence(
+                    row.protocol,
+                    row.rule,
+                    dict(zip(self.features.names[r], values, strict=True)),
+                    dict(zip(self.limits.names[r], in_force, strict=True)),
+                )
+            out.append(text)
         return out
 
     def _points(self, changes: Changes) -> pa.Array:
@@ -250,7 +259,9 @@ def _limit_figures(row: RuleRow, program: Program) -> list[Figure]:
 
 
 def merge(frames: list[pl.DataFrame]) -> pl.DataFrame:
-    """Put the rows of several rules or shards into one table, in the same order as one shard would give."""
+    """Put rows, each table in the order of `Changes`, into one in that order: as one shard would have given them."""
     if not frames:
         return SCHEMA.to_frame()
+    if len(frames) == 1:
+        return frames[0]
     return pl.concat(frames).sort(_ORDER, maintain_order=True)

@@ -16,6 +16,7 @@ from kernels import advance as hot
 from kernels import directory, evidence, lifecycle
 from kernels._types import Int
 from kernels.arrange import WORDS, arrange
+from kernels.directory import ID_BYTES
 
 __all__ = ["Changes", "Clock", "Outcome", "Seen", "Shard", "shard_of"]
 
@@ -47,7 +48,7 @@ class Clock:
 
 @dataclass(slots=True)
 class Changes:
-    """Transitions of alerts with their evidence, as columns; one row a transition."""
+    """Transitions of alerts with their evidence, as columns; one row a transition, by clock, then by patient's id."""
 
     slot: npt.NDArray[np.int32]
     row: I64  # packet of the batch; -1 on a tick
@@ -135,8 +136,8 @@ class Shard:
         self.watch_features = False
         """Whether `Outcome.features` is filled: for who asks, as it takes several times the rest."""
         width = int(self.plan.physical.sum())
-        self.scratch = hot.scratch(len(self.plan.start), width)
-        self.wide_scratch = hot.scratch(len(self.plan.start), 2 * width + 1)
+        self.scratch = hot.scratch(len(self.plan.start), width, len(self.plan.op))
+        self.wide_scratch = hot.scratch(len(self.plan.start), 2 * width + 1, len(self.plan.op))
         self.wide_row = np.zeros(2 * width + 2, np.int64), np.zeros(2 * width + 2, np.int32)
         self.transitions = lifecycle.Transitions(
             np.empty(_TRANSITIONS, np.int32),
@@ -392,12 +393,22 @@ class _Pass:
             self.shard.ticked_ms = self.clock.end_ms
         return self._evidence(written, events, journal, entries)
 
+    def _order(self, columns: lifecycle.Transitions) -> I64:
+        """By the line's clock, then by the patient's id: an order that knows nothing of batches, slots or shards.
+
+        Stable, so that what happened to one patient at one moment stays in the order in which it happened.
+        """
+        ids = np.ascontiguousarray(self.shard.state.slot_id[columns.slot, :ID_BYTES])
+        return np.lexsort((ids.view(f"S{ID_BYTES}").ravel(), columns.clock_ms))
+
     def _evidence(
         self, written: list[lifecycle.Transitions], events: hot.Events, journal: hot.Journal, entries: int
     ) -> Changes:
         if not written:
             return Changes.none()
         columns = lifecycle.Transitions(*(np.concatenate(column) for column in zip(*written, strict=True)))
+        order = self._order(columns)
+        columns = lifecycle.Transitions(*(column[order] for column in columns))  # type: ignore[arg-type]  # as above
         event = columns.event
         by_event = event >= 0
         before = event < -1

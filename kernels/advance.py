@@ -10,11 +10,13 @@ by `kernels.lifecycle`.
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from kernels import arrange, features, pattern, series
+from kernels import arrange, features, ops, pattern, series
 from kernels._jit import jit, jit_inline
-from kernels._types import F64, I16, I32, I64, U8, U16, U64, Flags, Int
+from kernels._types import F64, I16, I32, I64, U8, U16, U64, Flag, Flags, Int
 from kernels.prefetch import prefetch
+from kernels.windows import window_start
 
 __all__ = [
     "APPLIED",
@@ -47,6 +49,9 @@ HORIZON = 64
 _ACT = 5
 _ECG = 2
 
+# What the journal says of a reading.
+_IN, _OUT = np.bool_(True), np.bool_(False)  # noqa: FBT003 - of NumPy's type, as an element of the column
+
 # Packets ahead at which a patient's state, then the end of its series, are asked for.
 _FAR = 12
 _NEAR = 5
@@ -77,13 +82,12 @@ class Plan(NamedTuple):
     step: I64  # thousandths a day beyond which a reading is out of pattern, 0 = not checked
     group_mask: U64  # series that trigger the group
     group_protocol: I64
-    group_checked: Flags  # one of its series is checked for pattern
     group_series_at: I64
     group_series: I64
     group_feature_at: I64
     group_feature: I64
     op: I64
-    raw: Flags  # the feature looks at readings out of pattern too
+    checked: Flags  # the feature looks at readings in pattern only
     inputs: I32  # features x 8, series of each feature, -1 = none
     window: I64
     in_days: Flags
@@ -136,24 +140,32 @@ class Events(NamedTuple):
 class Scratch(NamedTuple):
     """What the pass writes on and nobody reads afterwards (`scratch` makes it)."""
 
-    lo: I64
+    lo: I64  # of each series of the patient at hand
     hi: I64
+    is_clean: Flags  # the next four hold the series as it is
     clean_lo: I64
     clean_hi: I64
     clean_t: I64
     clean_v: I32
+    value: F64  # of each feature
+    done: I64  # turn in which it was computed
+    turn: I64  # one element
     work: F64
 
 
-def scratch(series: Int, width: Int) -> Scratch:
-    """Make the scratch for `series` series in rows of `width` readings; one for each thread."""
+def scratch(series: Int, width: Int, count: Int) -> Scratch:
+    """Make the scratch for `series` series in rows of `width` readings and `count` features; one for each thread."""
     return Scratch(
         np.zeros(series, np.int64),
         np.zeros(series, np.int64),
+        np.zeros(series, np.bool_),
         np.zeros(series, np.int64),
         np.zeros(series, np.int64),
         np.zeros(width + 1, np.int64),
         np.zeros(width + 1, np.int32),
+        np.zeros(count, np.float64),
+        np.zeros(count, np.int64),
+        np.zeros(1, np.int64),
         np.empty(features.SCRATCH, np.float64),
     )
 
@@ -209,7 +221,7 @@ def seen(slot: Int, device: Int, seq: Int, table: I64, turn: U8) -> Int:
 
 
 @jit_inline
-def _fetch_patient(at: Int, records: I64, state: Readings, newest: I64, zone: U8) -> None:
+def _fetch_patient(at: Int, records: I64, state: Readings, newest: I64, zone: U8, programmes: U64) -> None:
     """Ask for what will be needed of a patient some packets ahead."""
     slot = records[at, arrange.SLOT]
     if at > 0 and records[at - 1, arrange.SLOT] == slot:
@@ -219,19 +231,38 @@ def _fetch_patient(at: Int, records: I64, state: Readings, newest: I64, zone: U8
     prefetch(state.length, slot, 0)
     prefetch(newest, slot, 0)
     prefetch(zone, slot, 0)
+    prefetch(programmes, slot, 0)
 
 
 @jit_inline
-def _fetch_series(at: Int, records: I64, plan: Plan, state: Readings) -> None:
-    """Ask for the end of the series that a packet will go into."""
-    slot = records[at, arrange.SLOT]
-    s = np.int64(plan.code_series[(records[at, arrange.CODE] >> 32) & (len(plan.code_series) - 1)])
-    if s >= 0:
-        end = plan.start[s] + np.int64(state.length[slot, s])
+def _fetch_series(
+    at: Int, records: I64, code: npt.NDArray[np.uint16], milli: I32, plan: Plan, state: Readings
+) -> None:
+    """Ask for the values of a packet and the ends of its patient's series, all of them: rules read the others too."""
+    record = records[np.uint64(at)]
+    if record[arrange.COUNT] >> 8 != 1:
+        prefetch(code, record[arrange.FIRST], 0)
+        prefetch(milli, record[arrange.FIRST], 0)
+    slot = record[arrange.SLOT]
+    if at > 0 and records[np.uint64(at - 1), arrange.SLOT] == slot:
+        return
+    for s in range(len(plan.start)):
+        end = plan.start[np.uint64(s)] + np.int64(state.length[slot, np.uint64(s)])
         prefetch(state.t, slot, end)
-        prefetch(state.t, slot, max(end - 8, np.int64(0)))
+        prefetch(state.t, slot, end - 8)
         prefetch(state.v, slot, end)
-        prefetch(state.v, slot, max(end - 8, np.int64(0)))
+        prefetch(state.v, slot, end - 8)
+
+
+@jit_inline
+def _note(journal: Journal, entry: Int, slot: Int, s: Int, t: Int, v: Int, added: Flag) -> None:
+    """Write an entry of the journal."""
+    at = np.uint64(entry)
+    journal.slot[at] = slot
+    journal.series[at] = s
+    journal.t[at] = t
+    journal.v[at] = v
+    journal.added[at] = added
 
 
 @jit_inline
@@ -244,27 +275,25 @@ def _apply(
     state: Readings,
     journal: Journal,
     entries: Int,
+    work: Scratch,
 ) -> tuple[Int, Int, Int]:
     """Put one reading into its series; (its place or why it has none, series, entries of the journal)."""
-    s = np.int64(plan.code_series[code])
+    s = np.int64(plan.code_series[np.uint64(code)])
     if s < 0:
         return 0, -1, entries
-    start = plan.start[s]
-    count = np.int64(state.length[slot, s])
-    visible = plan.visible[s]
+    r = np.uint64(s)
+    start = plan.start[r]
+    count = np.int64(state.length[slot, r])
+    visible = plan.visible[r]
     t = state.t[slot]
     v = state.v[slot]
     at = series.place(t, v, start, count, visible, time, milli)
     if at < 0:
         return at, s, entries
-    if count == plan.physical[s]:
+    if count == plan.physical[r]:
         surplus = count - visible
         for i in range(start, start + surplus):
-            journal.slot[entries] = slot
-            journal.series[entries] = s
-            journal.t[entries] = t[i]
-            journal.v[entries] = v[i]
-            journal.added[entries] = False
+            _note(journal, entries, slot, s, t[i], np.int64(v[i]), _OUT)
             entries += 1
         for i in range(start, start + visible):
             t[i] = t[i + surplus]
@@ -272,13 +301,42 @@ def _apply(
         count = visible
         at -= surplus
     series.put(t, v, start, count, at, time, milli)
-    state.length[slot, s] = count + 1
-    journal.slot[entries] = slot
-    journal.series[entries] = s
-    journal.t[entries] = time
-    journal.v[entries] = milli
-    journal.added[entries] = True
+    count += 1
+    state.length[slot, r] = count
+    work.lo[r] = start + max(np.int64(0), count - visible)
+    work.hi[r] = start + count
+    work.is_clean[r] = False
+    _note(journal, entries, slot, s, time, milli, _IN)
     return at, s, entries + 1
+
+
+@jit_inline
+def _open(slot: Int, plan: Plan, state: Readings, work: Scratch) -> None:
+    """Note where the series of a patient begin and end, as features see them."""
+    for s in range(len(plan.start)):
+        at = np.uint64(s)
+        count = np.int64(state.length[slot, at])
+        start = plan.start[at]
+        work.lo[at] = start + max(np.int64(0), count - plan.visible[at])
+        work.hi[at] = start + count
+        work.is_clean[at] = False
+
+
+@jit_inline
+def _clean(feature: Int, t: I64, v: I32, plan: Plan, work: Scratch) -> None:
+    """Copy the readings in pattern of the series of a feature, where they are not copied yet."""
+    for i in range(features.SERIES):
+        s = np.int64(plan.inputs[feature, i])
+        if s < 0:
+            return
+        if not work.is_clean[s]:
+            start = plan.start[s]
+            kept = pattern.clean(
+                t, v, work.lo[s], work.hi[s], plan.step[s], work.clean_t[start:], work.clean_v[start:]
+            )
+            work.clean_lo[s] = start
+            work.clean_hi[s] = start + kept
+            work.is_clean[s] = True
 
 
 @jit_inline
@@ -292,55 +350,57 @@ def _features(
     blocks: Blocks,
     work: Scratch,
 ) -> None:
-    """Compute the features of each group that the changed series trigger."""
+    """Compute the features of each group that the changed series trigger, each once."""
     t = state.t[slot]
     v = state.v[slot]
     zone_t = plan.zone_t[state.zone[slot]]
     zone_off = plan.zone_off[state.zone[slot]]
-    for g in range(len(plan.group_mask)):
+    programmes = state.programmes[slot]
+    days = np.int64(0)  # the window whose start is `midnight`
+    midnight = np.int64(0)
+    turn = work.turn[0] + 1
+    work.turn[0] = turn
+    for group in range(len(plan.group_mask)):
+        g = np.uint64(group)
         if not (plan.group_mask[g] & mask):
             continue
-        if not (state.programmes[slot] >> np.uint64(plan.group_protocol[g])) & np.uint64(1):
+        if not (programmes >> np.uint64(plan.group_protocol[g])) & np.uint64(1):
             continue
         k = blocks.filled[g]
         blocks.filled[g] = k + 1
-        blocks.event[blocks.event_at[g] + k] = event
-        for i in range(plan.group_series_at[g], plan.group_series_at[g + 1]):
-            s = plan.group_series[i]
-            start = plan.start[s]
-            count = np.int64(state.length[slot, s])
-            lo = start + max(np.int64(0), count - plan.visible[s])
-            hi = start + count
-            work.lo[s] = lo
-            work.hi[s] = hi
-            if plan.group_checked[g]:
-                work.clean_lo[s] = start
-                if plan.step[s] > 0:
-                    kept = pattern.clean(
-                        t, v, lo, hi, plan.step[s], work.clean_t[start:], work.clean_v[start:]
-                    )
-                    work.clean_hi[s] = start + kept
-                else:
-                    for j in range(hi - lo):
-                        work.clean_t[start + j] = t[lo + j]
-                        work.clean_v[start + j] = v[lo + j]
-                    work.clean_hi[s] = start + hi - lo
+        blocks.event[np.uint64(blocks.event_at[g] + k)] = event
         base = blocks.at[g] + k
         room = blocks.room[g]
-        for i in range(plan.group_feature_at[g], plan.group_feature_at[g + 1]):
-            f = plan.group_feature[i]
-            limit = np.nan
-            q = plan.limit[f]
-            if q >= 0:
-                column = plan.limit_column[q]
-                limit = plan.limit_default[q] if column < 0 else state.limits[slot, column]
-            clean = plan.group_checked[g] and not plan.raw[f]
-            blocks.buffer[base] = features.evaluate(
-                plan.op[f], plan.inputs[f], plan.window[f], plan.in_days[f], plan.par[f], limit,
-                work.clean_t if clean else t, work.clean_v if clean else v,
-                work.clean_lo if clean else work.lo, work.clean_hi if clean else work.hi,
-                now, zone_t, zone_off, work.work,
-            )  # fmt: skip
+        for i in range(plan.group_feature_at[g], plan.group_feature_at[np.uint64(group + 1)]):
+            f = np.uint64(plan.group_feature[np.uint64(i)])
+            if work.done[f] != turn:
+                work.done[f] = turn
+                op = plan.op[f]
+                window = plan.window[f]
+                since = np.int64(0)
+                if op <= ops.SD:
+                    if not plan.in_days[f] or window <= 0:
+                        since = window_start(now, window, plan.in_days[f], zone_t, zone_off)
+                    else:
+                        if window != days:
+                            days = window
+                            midnight = window_start(now, window, plan.in_days[f], zone_t, zone_off)
+                        since = midnight
+                limit = np.nan
+                q = plan.limit[f]
+                if q >= 0:
+                    column = plan.limit_column[q]
+                    limit = plan.limit_default[q] if column < 0 else state.limits[slot, column]
+                clean = plan.checked[f]
+                if clean:
+                    _clean(np.int64(f), t, v, plan, work)
+                work.value[f] = features.evaluate_since(
+                    op, plan.inputs[f], window, since, plan.in_days[f], plan.par[f], limit,
+                    work.clean_t if clean else t, work.clean_v if clean else v,
+                    work.clean_lo if clean else work.lo, work.clean_hi if clean else work.hi,
+                    now, zone_t, zone_off, work.work,
+                )  # fmt: skip
+            blocks.buffer[np.uint64(base)] = work.value[f]
             base += room
 
 
@@ -372,25 +432,28 @@ def advance(
     records = packets.records
     newest = state.newest_ms.reshape(-1, 1)
     zone = state.zone.reshape(-1, 1)
+    programmes = state.programmes.reshape(-1, 1)
+    code_column = packets.code.reshape(-1, 1)
+    milli_column = packets.milli.reshape(-1, 1)
     lateness = plan.lateness_ms[0]
     total = len(records)
     n = 0
     entries: Int = 0
+    opened: Int = -1  # the patient whose series `work` has
     for at in range(total):
         if at + _FAR < total:
-            _fetch_patient(at + _FAR, records, state, newest, zone)
+            _fetch_patient(at + _FAR, records, state, newest, zone, programmes)
         if at + _NEAR < total:
-            _fetch_series(at + _NEAR, records, plan, state)
-        slot = records[at, arrange.SLOT]
-        position = records[at, arrange.PLACE] >> 32
-        row = records[at, arrange.PLACE] & 0xFFFFFFFF
-        t = records[at, arrange.T]
-        kind = records[at, arrange.KIND] & 0xFF
-        first = records[at, arrange.FIRST]
-        count = records[at, arrange.COUNT] >> 8
-        known = seen(
-            slot, records[at, arrange.DEVICE], records[at, arrange.SEQ], state.device, state.device_turn
-        )
+            _fetch_series(at + _NEAR, records, code_column, milli_column, plan, state)
+        record = records[np.uint64(at)]
+        slot = record[arrange.SLOT]
+        position = np.uint64(record[arrange.PLACE]) >> np.uint64(32)
+        row = record[arrange.PLACE] & 0xFFFFFFFF
+        t = record[arrange.T]
+        kind = record[arrange.KIND] & 0xFF
+        first = record[arrange.FIRST]
+        count = record[arrange.COUNT] >> 8
+        known = seen(slot, record[arrange.DEVICE], record[arrange.SEQ], state.device, state.device_turn)
         if known == 1:
             outcome[position] = DUPLICATE
             continue
@@ -412,17 +475,20 @@ def advance(
         # readings of several moments: one event each.
         mask = np.uint64(0)
         new = ecg
-        code = records[at, arrange.CODE] >> 32
-        milli = np.int64(np.int32(records[at, arrange.MILLI] & 0xFFFFFFFF))
+        code = record[arrange.CODE] >> 32
+        milli = np.int64(np.int32(record[arrange.MILLI] & 0xFFFFFFFF))
         for i in range(count):
             if ecg:
                 t = packets.derived_t[first + i]
                 code = np.int64(packets.derived_code[first + i])
                 milli = np.int64(packets.derived_milli[first + i])
             elif count > 1:
-                code = np.int64(packets.code[first + i])
-                milli = np.int64(packets.milli[first + i])
-            what, s, entries = _apply(slot, code, t, milli, plan, state, journal, entries)
+                code = np.int64(packets.code[np.uint64(first + i)])
+                milli = np.int64(packets.milli[np.uint64(first + i)])
+            if slot != opened:
+                _open(slot, plan, state, work)
+                opened = slot
+            what, s, entries = _apply(slot, code, t, milli, plan, state, journal, entries, work)
             if what != series.PRESENT:
                 new = True
             if what >= 0 and s >= 0:

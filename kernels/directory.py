@@ -10,6 +10,7 @@ import numpy.typing as npt
 from kernels._jit import jit, jit_inline
 from kernels._types import I32, I64, Int
 from kernels.prefetch import prefetch
+from kernels.wire import little_endian_64
 
 __all__ = ["ID_BYTES", "ID_ROW", "enter", "find", "rehash"]
 
@@ -25,22 +26,31 @@ U64 = npt.NDArray[np.uint64]
 
 
 @jit_inline
+def _same(row: U8, ids: U8, at: Int, length: Int) -> bool:
+    """Whether ``ids[at : at + length]`` is what `row` begins with: word by word, the last ones overlapping."""
+    if length < 8:
+        different = False
+        for i in range(length):
+            different |= row[np.uint64(i)] != ids[np.uint64(at + i)]
+        return not different
+    for i in range(0, length - 8, 8):
+        if little_endian_64(row, i) != little_endian_64(ids, at + i):
+            return False
+    return bool(little_endian_64(row, length - 8) == little_endian_64(ids, at + length - 8))
+
+
+@jit_inline
 def _probe(hash_: np.uint64, at: Int, length: Int, ids: U8, table: U64, slot_id: U8) -> Int:
     """Cell of the table that holds the id, or the empty one where it belongs."""
     mask = np.uint64(len(table) - 1)
     cell = hash_ & mask
     while True:
-        found = table[cell, 1]
+        found = table[cell, np.uint64(1)]
         if found == np.uint64(0):
             return np.int64(cell)
-        if table[cell, 0] == hash_:
-            slot = np.int64(found) - 1
-            same = slot_id[slot, ID_ROW - 1] == length
-            for i in range(length):
-                if slot_id[slot, i] != ids[at + i]:
-                    same = False
-                    break
-            if same:
+        if table[cell, np.uint64(0)] == hash_:
+            slot = found - np.uint64(1)
+            if slot_id[slot, np.uint64(ID_ROW - 1)] == length and _same(slot_id[slot], ids, at, length):
                 return np.int64(cell)
         cell = (cell + np.uint64(1)) & mask
 
@@ -74,16 +84,17 @@ def find(
     for first in range(0, len(rows), _AHEAD):
         last = min(first + _AHEAD, len(rows))
         for i in range(first, last):
-            prefetch(table, np.int64(patient[rows[i]] & mask), 0)
+            prefetch(table, np.int64(patient[np.uint64(rows[np.uint64(i)])] & mask), 0)
         for i in range(first, last):
-            cell = patient[rows[i]] & mask
-            if table[cell, 1] != np.uint64(0):
-                prefetch(slot_id, np.int64(table[cell, 1]) - 1, 0)
+            cell = patient[np.uint64(rows[np.uint64(i)])] & mask
+            if table[cell, np.uint64(1)] != np.uint64(0):
+                prefetch(slot_id, np.int64(table[cell, np.uint64(1)]) - 1, 0)
         for i in range(first, last):
-            row = rows[i]
-            cell = _probe(patient[row], id_at[row], id_len[row], ids, table, slot_id)
-            out_slot[i] = np.int64(table[cell, 1]) - 1
-            missing += out_slot[i] < 0
+            row = np.uint64(rows[np.uint64(i)])
+            cell = np.uint64(_probe(patient[row], id_at[row], id_len[row], ids, table, slot_id))
+            slot = np.int64(table[cell, np.uint64(1)]) - 1
+            out_slot[np.uint64(i)] = slot
+            missing += slot < 0
     return missing
 
 

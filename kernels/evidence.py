@@ -101,15 +101,9 @@ def rebuild(
             count = _undo(slot, s, since[n], entries, journal, t[start:], v[start:], count)
             lo[s] = start + max(np.int64(0), count - plan.visible[s])
             hi[s] = start + count
+            kept = pattern.clean(t, v, lo[s], hi[s], plan.step[s], clean_t[start:], clean_v[start:])
             clean_lo[s] = start
-            if plan.step[s] > 0:
-                kept = pattern.clean(t, v, lo[s], hi[s], plan.step[s], clean_t[start:], clean_v[start:])
-                clean_hi[s] = start + kept
-            else:
-                for j in range(lo[s], hi[s]):
-                    clean_t[start + j - lo[s]] = t[j]
-                    clean_v[start + j - lo[s]] = v[j]
-                clean_hi[s] = start + hi[s] - lo[s]
+            clean_hi[s] = start + kept
             if written + hi[s] - lo[s] > len(out_t):
                 return -1
             for j in range(lo[s], hi[s]):
@@ -128,7 +122,7 @@ def rebuild(
             if q >= 0:
                 column = plan.limit_column[q]
                 limit = plan.limit_default[q] if column < 0 else state.limits[slot, column]
-            checked = plan.group_checked[g] and not plan.raw[f]
+            checked = plan.checked[f]
             out_feature[n, i - first] = features.evaluate(
                 plan.op[f], plan.inputs[f], plan.window[f], plan.in_days[f], plan.par[f], limit,
                 clean_t if checked else t, clean_v if checked else v,

@@ -24,7 +24,18 @@ from kernels.statistic import PAR, SERIES, Parameter, Statistic
 from kernels.trends import _change, _cusum, _drift, _ema, _macd_exponential, _macd_simple, _rise, _slope
 from kernels.windows import _count, _last, _maximum, _mean, _median, _minimum, _sd, hour, window_start
 
-__all__ = ["DAILY", "OPS", "PAR", "SCRATCH", "SERIES", "STATISTICS", "Parameter", "Statistic", "evaluate"]
+__all__ = [
+    "DAILY",
+    "OPS",
+    "PAR",
+    "SCRATCH",
+    "SERIES",
+    "STATISTICS",
+    "Parameter",
+    "Statistic",
+    "evaluate",
+    "evaluate_since",
+]
 
 OPS: Mapping[str, int] = MappingProxyType({name: statistic.op for name, statistic in STATISTICS.items()})
 """Statistic name to operation."""
@@ -107,6 +118,62 @@ def _rare(
 
 
 @jit_inline
+def evaluate_since(
+    op: int,
+    series: I32,
+    window: int,
+    start: int,
+    in_days: Flag,
+    par: F64,
+    limit: float,
+    t: I64,
+    v: I32,
+    lo: I32,
+    hi: I32,
+    now: int,
+    zone_t: I64,
+    zone_off: I64,
+    scratch: F64,
+) -> float:
+    """Do what `evaluate` does, where the caller knows when the window began.
+
+    `start` : int64, `kernels.windows.window_start`, is looked at for operations up to `ops.SD` only: several features
+    of one moment have the same, and it costs more than most of them.
+    """
+    s = series[0]
+    if s < 0:
+        return np.nan
+    a = int(np.int64(lo[s]))
+    b = int(np.int64(hi[s]))
+    if op <= ops.SD:
+        if op == ops.LAST:
+            return _last(t, v, a, b, start)
+        if op == ops.MEAN:
+            return _mean(t, v, a, b, start)
+        if op == ops.MINIMUM:
+            return _minimum(t, v, a, b, start)
+        if op == ops.MAXIMUM:
+            return _maximum(t, v, a, b, start)
+        if op == ops.COUNT:
+            return _count(t, a, b, start)
+        if op == ops.MEDIAN:
+            return _median(t, v, a, b, start, scratch)
+        return _sd(t, v, a, b, start) if op == ops.SD else np.nan
+    # Nothing is known of an empty series. Those that say so otherwise (missing items, share of readings) come behind.
+    if b <= a and op <= ops.ORTHOSTATIC_DIASTOLIC:
+        return np.nan
+    if op == ops.RISE:
+        return _rise(t, v, a, b, window, in_days, zone_t, zone_off)
+    if op == ops.AGE_H:
+        return (now - t[b - 1]) / HOUR_MS
+    if op == ops.DRIFT:
+        return _drift(v, a, b, limit)
+    if op == ops.CHANGE:
+        return _change(t, v, a, b, window, par[0], zone_t, zone_off, scratch)
+    return _rare(op, series, window, in_days, par, limit, t, v, lo, hi, now, zone_t, zone_off, scratch)
+
+
+@jit_inline
 def evaluate(
     op: int,
     series: I32,
@@ -157,34 +224,7 @@ def evaluate(
     float64
         In the statistic's unit. NaN: undetermined.
     """
-    s = series[0]
-    if s < 0:
-        return np.nan
-    a = int(np.int64(lo[s]))
-    b = int(np.int64(hi[s]))
-    if op == ops.RISE:
-        return _rise(t, v, a, b, window, in_days, zone_t, zone_off)
-    if op == ops.AGE_H:
-        return (now - t[b - 1]) / HOUR_MS if b > a else np.nan
-    if op == ops.DRIFT:
-        return _drift(v, a, b, limit)
-    if op > ops.SD:
-        return _rare(op, series, window, in_days, par, limit, t, v, lo, hi, now, zone_t, zone_off, scratch)
-    if op == ops.CHANGE:
-        return _change(t, v, a, b, window, par[0], zone_t, zone_off, scratch)
-    start = window_start(now, window, in_days, zone_t, zone_off)
-    if op == ops.LAST:
-        return _last(t, v, a, b, start)
-    if op == ops.MEAN:
-        return _mean(t, v, a, b, start)
-    if op == ops.MINIMUM:
-        return _minimum(t, v, a, b, start)
-    if op == ops.MAXIMUM:
-        return _maximum(t, v, a, b, start)
-    if op == ops.COUNT:
-        return _count(t, a, b, start)
-    if op == ops.MEDIAN:
-        return _median(t, v, a, b, start, scratch)
-    if op == ops.SD:
-        return _sd(t, v, a, b, start)
-    return np.nan
+    start = window_start(now, window, in_days, zone_t, zone_off) if op <= ops.SD else 0
+    return evaluate_since(
+        op, series, window, start, in_days, par, limit, t, v, lo, hi, now, zone_t, zone_off, scratch
+    )

@@ -72,6 +72,7 @@ class Rules(NamedTuple):
     raise_ms: I64
     clear_ms: I64
     silence_ms: I64
+    silent: I64  # the non-transmission rules
     contact: I16  # which contact clock a non-transmission rule reads
     group_at: I64  # rules of group g are group_rule[group_at[g] : group_at[g + 1]]
     group_rule: I64
@@ -393,60 +394,86 @@ def walk(
     tick = rules.options[0]
     room = len(out.slot)
     due = alerts.due.reshape(-1, 1)
+    now = alerts.now.reshape(-1, 1)
+    programmes = alerts.programmes.reshape(-1, 1)
     reached = np.int64(0)
+    # Rules of silence stand at the end of a protocol's: those before the first need no look.
+    silent = 0
+    while silent < len(rules.level) and rules.silence_ms[np.uint64(silent)] == 0:
+        silent += 1
     for e in range(first, last):
         if e + _AHEAD < last:
-            ahead = np.int64(event_slot[e + _AHEAD])
+            ahead = np.int64(event_slot[np.uint64(e + _AHEAD)])
             prefetch(alerts.phase, ahead, 0)
             prefetch(alerts.contact, ahead, 0)
             prefetch(due, ahead, 0)
-        slot = np.int64(event_slot[e])
-        clock = event_clock[e]
+            prefetch(programmes, ahead, 0)
+            prefetch(now, ahead, 0)
+        this = np.uint64(e)
+        slot = np.int64(event_slot[this])
+        who = np.uint64(slot)
+        clock = event_clock[this]
         if clock < reached or clock >= reached + tick:
             reached = clock // tick * tick
-        while alerts.due[slot] <= reached:
+        while alerts.due[who] <= reached:
             if n + margin > room:
                 return e, n
-            n = _tick(slot, alerts.due[slot], -2 - e, rules, alerts, outages, out, n)
+            n = _tick(slot, alerts.due[who], -2 - e, rules, alerts, outages, out, n)
         if n + margin > room:
             return e, n
-        mask = event_mask[e]
-        t = event_now[e]
-        if event_close[e] >= 0:
-            n = _close(slot, np.int64(event_close[e]), e, event_t[e], t, clock, rules, alerts, out, n)
-        if mask:
-            alerts.now[slot] = t
-            for c in range(len(rules.contact_mask)):
-                if rules.contact_mask[c] & mask and alerts.contact[slot, c] < event_t[e]:
-                    alerts.contact[slot, c] = event_t[e]
-            for rule in range(len(rules.level)):
-                silence = rules.silence_ms[rule]
-                if silence > 0 and alerts.phase[slot, rule] != NORMAL:
-                    contact = alerts.contact[slot, rules.contact[rule]]
-                    if clock - contact - _deaf(contact, clock, outages) < silence:
-                        alerts.due[slot] = min(alerts.due[slot], reached + tick)
-                        n = _step(slot, rule, _FALSE, _TRUE, t, e, t, clock, rules, alerts, out, n)
-            # What fires comes before what recovers: a rule that takes over from a lower one of its problem raises
-            # the alert, where the other order would end it and begin a new one.
-            for recovering in range(2):
-                for g in range(len(rules.group_mask)):
-                    if not (rules.group_mask[g] & mask):
-                        continue
-                    if not _follows(alerts.programmes[slot], rules.group_protocol[g]):
-                        continue
-                    k = cursor[g]
-                    cursor[g] = k + recovering
-                    at = rules.verdict_at[g] + k
-                    for i in range(rules.group_at[g], rules.group_at[g + 1]):
-                        rule = rules.group_rule[i]
-                        fires = when[at] == 1
-                        # Nearly always nothing is open and nothing fires: no call for that (see `jit_inline`).
-                        if fires if recovering == 0 else not fires and alerts.phase[slot, rule] != NORMAL:
-                            n = _step(
-                                slot, rule, np.int64(when[at]), np.int64(clear[at]), t,
-                                e, t, clock, rules, alerts, out, n,
-                            )  # fmt: skip
-                        at += rules.room[g]
+        mask = event_mask[this]
+        t = event_now[this]
+        if event_close[this] >= 0:
+            n = _close(slot, np.int64(event_close[this]), e, event_t[this], t, clock, rules, alerts, out, n)
+        if not mask:
+            continue
+        alerts.now[who] = t
+        for c in range(len(rules.contact_mask)):
+            if rules.contact_mask[np.uint64(c)] & mask and alerts.contact[who, np.uint64(c)] < event_t[this]:
+                alerts.contact[who, np.uint64(c)] = event_t[this]
+        for i in range(len(rules.silent)):
+            rule = rules.silent[np.uint64(i)]
+            if alerts.phase[slot, rule] != NORMAL:
+                contact = alerts.contact[slot, rules.contact[rule]]
+                if clock - contact - _deaf(contact, clock, outages) < rules.silence_ms[rule]:
+                    alerts.due[slot] = min(alerts.due[slot], reached + tick)
+                    n = _step(slot, rule, _FALSE, _TRUE, t, e, t, clock, rules, alerts, out, n)
+        # What fires comes before what recovers: a rule that takes over from a lower one of its problem raises
+        # the alert, where the other order would end it and begin a new one. Nearly always nothing is open and
+        # nothing fires: no call for that (see `jit_inline`), and no second round.
+        follows = alerts.programmes[who]
+        some_open = False
+        for group in range(len(rules.group_mask)):
+            g = np.uint64(group)
+            if not (rules.group_mask[g] & mask) or not _follows(follows, rules.group_protocol[g]):
+                continue
+            k = cursor[g]
+            cursor[g] = k + 1
+            at = rules.verdict_at[g] + k
+            for i in range(rules.group_at[g], rules.group_at[np.uint64(group + 1)]):
+                rule = rules.group_rule[np.uint64(i)]
+                if when[np.uint64(at)] == 1:
+                    n = _step(
+                        slot, rule, np.int64(when[at]), np.int64(clear[at]), t,
+                        e, t, clock, rules, alerts, out, n,
+                    )  # fmt: skip
+                elif alerts.phase[who, np.uint64(rule)] != NORMAL:
+                    some_open = True
+                at += rules.room[g]
+        if not some_open:
+            continue
+        for g in range(len(rules.group_mask)):
+            if not (rules.group_mask[g] & mask) or not _follows(follows, rules.group_protocol[g]):
+                continue
+            at = rules.verdict_at[g] + cursor[g] - 1
+            for i in range(rules.group_at[g], rules.group_at[g + 1]):
+                rule = rules.group_rule[i]
+                if when[at] != 1 and alerts.phase[slot, rule] != NORMAL:
+                    n = _step(
+                        slot, rule, np.int64(when[at]), np.int64(clear[at]), t,
+                        e, t, clock, rules, alerts, out, n,
+                    )  # fmt: skip
+                at += rules.room[g]
     return last, n
 
 

@@ -1,17 +1,17 @@
 """Numbers of the operations of `kernels.features.evaluate`; `kernels.catalogue` names and describes them."""
 
-# The first are the common ones, which `evaluate` tests first.
+# Up to SD: of a window that ends now. Up to CHANGE: the common ones, which `evaluate` tests first.
 LAST = 0
-AGE_H = 1
-COUNT = 2
-MINIMUM = 3
-MAXIMUM = 4
-MEAN = 5
-RISE = 6
-DRIFT = 7
-CHANGE = 8
-MEDIAN = 9
-SD = 10
+COUNT = 1
+MINIMUM = 2
+MAXIMUM = 3
+MEAN = 4
+MEDIAN = 5
+SD = 6
+AGE_H = 7
+RISE = 8
+DRIFT = 9
+CHANGE = 10
 EMA = 11
 MACD_SIMPLE = 12
 MACD_EXPONENTIAL = 13

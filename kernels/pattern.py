@@ -37,7 +37,7 @@ def clean(t: I64, v: I32, lo: int, hi: int, max_step: int, t_out: I64, v_out: I3
     lo, hi : int
         Where the series begins and ends (not included).
     max_step : int64
-        Thousandths of the unit a day.
+        Thousandths of the unit a day; 0: every reading is in pattern.
     t_out, v_out : int64[m], int32[m]
         Overwritten from 0; m at least ``hi - lo``. May be the input from `lo` on.
 
@@ -51,7 +51,7 @@ def clean(t: I64, v: I32, lo: int, hi: int, max_step: int, t_out: I64, v_out: I3
     v_kept = 0
     for i in range(lo, hi):
         value = int(v[i])
-        if kept == 0 or not _out(int(t[i]), value, t_kept, v_kept, max_step):
+        if kept == 0 or max_step == 0 or not _out(int(t[i]), value, t_kept, v_kept, max_step):
             t_kept = int(t[i])
             v_kept = value
             t_out[kept] = t[i]

@@ -6,6 +6,8 @@ are moved out many at a time. A reading that has once fallen out of the newest `
 them, so forgetting it changes nothing: the content is a function of the set of readings that were applied.
 """
 
+import numpy as np
+
 from kernels._jit import jit_inline
 from kernels._types import I32, I64, Int
 
@@ -33,10 +35,16 @@ def place(t: I64, v: I32, start: Int, count: Int, visible: Int, time: Int, value
         among the newest `visible`, so that nothing would see it.
     """
     at = start + count
-    while at > start and (t[at - 1] > time or (t[at - 1] == time and v[at - 1] > value)):
+    while at > start:
+        before = np.uint64(at - 1)
+        if t[before] < time:
+            break
+        if t[before] == time:
+            if v[before] == value:
+                return PRESENT
+            if v[before] < value:
+                break
         at -= 1
-    if at > start and t[at - 1] == time and v[at - 1] == value:
-        return PRESENT
     if at - start < count + 1 - visible:
         return OUTDATED
     return at - start
@@ -46,7 +54,7 @@ def place(t: I64, v: I32, start: Int, count: Int, visible: Int, time: Int, value
 def put(t: I64, v: I32, start: Int, count: Int, at: Int, time: Int, value: Int) -> None:
     """Put a reading `at` places from the start of a series of `count` that has room for one more."""
     for i in range(start + count, start + at, -1):
-        t[i] = t[i - 1]
-        v[i] = v[i - 1]
-    t[start + at] = time
-    v[start + at] = value
+        t[np.uint64(i)] = t[np.uint64(i - 1)]
+        v[np.uint64(i)] = v[np.uint64(i - 1)]
+    t[np.uint64(start + at)] = time
+    v[np.uint64(start + at)] = value

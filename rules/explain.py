@@ -76,20 +76,25 @@ def sentence(protocol: Protocol, rule: Rule, values: Mapping[str, float], limits
     limits : mapping
         Limits in force by name.
     """
-
-    def fill(match: re.Match[str]) -> str:
-        name = match[1]
+    parts = _parts(rule.text)
+    names = parts[1::2]
+    bounds = tuple(limits.get(name, math.nan) for name in names if name in protocol.limits)
+    words = list(parts)
+    for i, name in enumerate(names):
+        figure = protocol.figure(name)
         if name in protocol.limits:
             value = limits.get(name, math.nan)
-            return figure_text(protocol.figure(name), value, _decimals_of(value))
-        value = values.get(name, math.nan)
-        figure = protocol.figure(name)
-        return figure_text(figure, value, _apart(value, figure.decimals, tuple(bounds)))
+            words[2 * i + 1] = figure_text(figure, value, _decimals_of(value))
+        else:
+            value = values.get(name, math.nan)
+            words[2 * i + 1] = figure_text(figure, value, _apart(value, figure.decimals, bounds))
+    return _typeset("".join(words))
 
-    bounds = [
-        limits.get(name, math.nan) for name in _PLACEHOLDER.findall(rule.text) if name in protocol.limits
-    ]
-    return _typeset(_PLACEHOLDER.sub(fill, rule.text))
+
+@lru_cache(_KEPT)
+def _parts(text: str) -> tuple[str, ...]:
+    """Cut a text at its figures: words, name, words, name, ..., words."""
+    return tuple(_PLACEHOLDER.split(text))
 
 
 def silence_sentence(text: str, silent_h: float) -> str:

@@ -46,6 +46,7 @@ class Kernel:
             raise_ms=np.array([rule.raise_ms for rule in rules], np.int64),
             clear_ms=np.array([rule.clear_ms for rule in rules], np.int64),
             silence_ms=np.array([rule.silence_ms for rule in rules], np.int64),
+            silent=np.array([r for r, rule in enumerate(rules) if rule.silence_ms], np.int64),
             contact=np.array([rule.contact for rule in rules], np.int16),
             group_at=at_of([len(m) for m in members]),
             group_rule=np.array([r for m in members for r in m], np.int64),
