@@ -88,7 +88,8 @@ _X_OUTLINE = MEASURES  # height, area over height, spread of slope
 _X_TWICE = _X_OUTLINE + 3  # the ring of intervals, twice
 _X_SORT = _X_TWICE + 2 * _RR
 _SORT = _RR + 2
-_X_FLOATS = _X_SORT + 3 * _SORT  # from here float32: the beat cut out, sums and products of each lag; the steps about it, int16
+# From here float32 (the beat cut out, sums and products of each lag), then int16 (the steps about the beat).
+_X_FLOATS = _X_SORT + 3 * _SORT
 _G_BEAT = 64
 _G_STEPS = 136  # _CUT steps of 10 ms at 240 Hz
 SCRATCH = _X_FLOATS + (_G_BEAT + 3 * _LANES + _G_STEPS // 2) // 2
@@ -97,7 +98,7 @@ SCRATCH = _X_FLOATS + (_G_BEAT + 3 * _LANES + _G_STEPS // 2) // 2
 
 @jit
 def _median(values: F64, n: int) -> float:
-    """Median of the first `n` of 16 values, none negative, of which the others are infinite; two more are written on."""
+    """Median of the first `n` of 16 values, none negative, the others infinite; two more are written on."""
     # As whole numbers such values have the same order, and their minimum is that of a vector.
     whole = values.view(np.int64)
     low = high = _MAX
@@ -196,7 +197,7 @@ def _extremes(qrs: F32) -> tuple[float, float]:
         l2, h2 = min(l2, qrs[i + 2]), max(h2, qrs[i + 2])
         l3, h3 = min(l3, qrs[i + 3]), max(h3, qrs[i + 3])
         l4, h4 = min(l4, qrs[i + 4]), max(h4, qrs[i + 4])
-    low, high = min(min(l0, l1), min(l2, l3)), max(max(h0, h1), max(h2, h3))
+    low, high = min(l0, l1, l2, l3), max(h0, h1, h2, h3)
     return float(min(low, l4)), float(max(high, h4))
 
 

@@ -131,7 +131,15 @@ def _class(scratch: F64) -> int:
 
 @jit
 def _decide(
-    state: F64, ring: I16, j: int, rate: float, group: float, next_s: float, now: float, scratch: F64, out: I64
+    state: F64,
+    ring: I16,
+    j: int,
+    rate: float,
+    group: float,
+    next_s: float,
+    now: float,
+    scratch: F64,
+    out: I64,
 ) -> bool:
     """Classify the beat that waits; False when there is none."""
     if state[S_WAITING] == 0.0:
@@ -195,7 +203,9 @@ def next_beat(
 
 
 @jit
-def tick(state: F64, ring: I16, j: int, rate: float, group: float, now: float, scratch: F64, out: I64) -> bool:
+def tick(
+    state: F64, ring: I16, j: int, rate: float, group: float, now: float, scratch: F64, out: I64
+) -> bool:
     """Give the class of a beat that has waited for 1.5 s; to be called at fixed counts of samples, as `next_beat`."""
     if state[S_WAITING] == 0.0 or now - state[S_POSITION] < _WAIT_S * rate:
         return False
@@ -203,7 +213,9 @@ def tick(state: F64, ring: I16, j: int, rate: float, group: float, now: float, s
 
 
 @jit
-def close(state: F64, ring: I16, j: int, rate: float, group: float, now: float, scratch: F64, out: I64) -> bool:
+def close(
+    state: F64, ring: I16, j: int, rate: float, group: float, now: float, scratch: F64, out: I64
+) -> bool:
     """End the segment: give the class of the beat that waits; shapes and intervals stay, positions begin anew."""
     done = _decide(state, ring, j, rate, group, 0.0, now, scratch, out)
     state[S_LAST] = 0.0

@@ -193,7 +193,9 @@ def _tick(row: F64, coeffs: F64, work: Scratch) -> None:
         int(work.counts[2]),
     )  # fmt: skip
     out = work.classed
-    if beats.tick(row[L_BEATS:L_QUALITY], ring, int(row[qrs.S_J]) - 1, rate, coeffs[qrs.C_GROUP], now, work.shape, out):
+    if beats.tick(
+        row[L_BEATS:L_QUALITY], ring, int(row[qrs.S_J]) - 1, rate, coeffs[qrs.C_GROUP], now, work.shape, out
+    ):
         _classed(row, float(out[0]), int(out[1]), float(out[2]), lost, rate, work)
     said = work.events
     count = ventricular.follow(
@@ -202,7 +204,10 @@ def _tick(row: F64, coeffs: F64, work: Scratch) -> None:
         work.confidence,
     )  # fmt: skip
     _wave(coeffs, count, work)
-    if int(row[L_TICK]) % 2 == 0 and quality.second(row[L_QUALITY:L_WAVE], row, coeffs, now, work.around) >= 0:
+    if (
+        int(row[L_TICK]) % 2 == 0
+        and quality.second(row[L_QUALITY:L_WAVE], row, coeffs, now, work.around) >= 0
+    ):
         _graded(row, quality.ten_seconds(row[L_QUALITY:L_WAVE], row), now, work)
 
 
@@ -304,7 +309,14 @@ def finish(row: F64, coeffs: F64, work: Scratch) -> int:
     out = work.classed
     ring = row[qrs.S_RING : qrs.S_RING + qrs.RING // 4].view(np.int16)
     if beats.close(
-        row[L_BEATS:L_QUALITY], ring, int(row[qrs.S_J]) - 1, rate, coeffs[qrs.C_GROUP], length, work.shape, out
+        row[L_BEATS:L_QUALITY],
+        ring,
+        int(row[qrs.S_J]) - 1,
+        rate,
+        coeffs[qrs.C_GROUP],
+        length,
+        work.shape,
+        out,
     ):
         _classed(row, float(out[0]), int(out[1]), float(out[2]), lost, rate, work)
     _finish_beats(row, length, is_lost, lost, rate, work)

@@ -170,8 +170,8 @@ def _median8(state: F64, at: int) -> float:
     a, b, c, d = _sorted4(state[at], state[at + 1], state[at + 2], state[at + 3])
     e, f, g, h = _sorted4(state[at + 4], state[at + 5], state[at + 6], state[at + 7])
     # Of two sorted fours, the lower half is the lower of each pair put head to tail.
-    low = max(max(min(a, h), min(b, g)), max(min(c, f), min(d, e)))
-    high = min(min(max(a, h), max(b, g)), min(max(c, f), max(d, e)))
+    low = max(min(a, h), min(b, g), min(c, f), min(d, e))
+    high = min(max(a, h), max(b, g), max(c, f), max(d, e))
     return 0.5 * float(low + high)
 
 

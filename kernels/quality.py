@@ -236,9 +236,7 @@ def _highest(keys: I32) -> int:
 
 
 @jit
-def _second_detector(
-    quality: F64, coeffs: F64, x: I16, first: int, count: int, slot: int, keys: I32
-) -> None:
+def _second_detector(quality: F64, coeffs: F64, x: I16, first: int, count: int, slot: int, keys: I32) -> None:
     """Find the beats of a second by slopes alone, and count those that the QRS detector has too.
 
     A maximum counts when nothing after it, for `_APART_S`, is steeper. `x` begins as much before `first`, and a

@@ -169,7 +169,9 @@ def _decimate(
     # A triangle at both ends: 1 2 1 for every second sample, 1 2 2 1 for every third. Mains would fold otherwise.
     if every == 2:
         for i in range(count):
-            total = np.int32(span[2 * i]) + np.int32(2) * np.int32(span[2 * i + 1]) + np.int32(span[2 * i + 2])
+            total = (
+                np.int32(span[2 * i]) + np.int32(2) * np.int32(span[2 * i + 1]) + np.int32(span[2 * i + 2])
+            )
             decimated[i] = total * scale + offset_uv
         return
     for i in range(count):

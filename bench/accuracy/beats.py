@@ -41,8 +41,15 @@ RING = 1024
 
 
 @jit
-def _feed(
-    state: F64, steps: I16, ring: I16, rate: float, group: int, found: I64, scratch: F64, out: I64,
+def _feed(  # noqa: PLR0913, PLR0917 - columns one by one, as in kernels
+    state: F64,
+    steps: I16,
+    ring: I16,
+    rate: float,
+    group: int,
+    found: I64,
+    scratch: F64,
+    out: I64,
     inputs: F64,
 ) -> int:
     """Run the classes over the detector's beats, with the ring as it is when each is decided."""
@@ -62,7 +69,8 @@ def _feed(
         if last:
             done = beats.close(state, ring, filled - 1, rate, group, now, scratch, out[n])
         elif is_beat:
-            done = beats.next_beat(state, ring, filled - 1, rate, group, found[beat, 0], now, True, scratch, out[n])  # noqa: FBT003
+            at = found[beat, 0]
+            done = beats.next_beat(state, ring, filled - 1, rate, group, at, now, True, scratch, out[n])  # noqa: FBT003
             beat += 1
         else:
             done = beats.tick(state, ring, filled - 1, rate, group, now, scratch, out[n])

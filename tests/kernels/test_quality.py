@@ -12,7 +12,6 @@ from engine.ecg_design import design
 from ingest.simulator.ecg import Rhythm, synthesize
 from kernels import qrs, quality
 
-
 SCRATCH = np.empty(quality.SCRATCH)
 
 
