@@ -12,7 +12,7 @@ from engine.ecg_strips import GRID, rates, strip, trend
 from ingest.formats.lead import Lead
 from kernels import SOURCE_HASH
 
-__all__ = ["CLASSES", "RHYTHMS", "Section", "page", "section"]
+__all__ = ["CLASSES", "RHYTHMS", "Section", "page", "section", "template"]
 
 RHYTHMS = {
     "VF": "Fibrillation ventriculaire",
@@ -106,11 +106,14 @@ def section(name: str, lead: Lead | None, analysis: Analysis) -> Section:
 
 def page(sections: list[Section], failed: list[str]) -> str:
     """Give the page; `failed` names records that could not be analysed."""
-    return _template().render(sections=sections, failed=failed, grid=GRID, kernels=SOURCE_HASH)
+    return template("ecg_report.html").render(
+        sections=sections, failed=failed, grid=GRID, kernels=SOURCE_HASH
+    )
 
 
-@lru_cache(maxsize=1)
-def _template() -> jinja2.Template:
+@lru_cache(maxsize=4)
+def template(name: str) -> jinja2.Template:
+    """Give a template of a page of ECG."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -118,7 +121,7 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("ecg_report.html")
+    return environment.get_template(name)
 
 
 def _shown(analysis: Analysis) -> list[int]:
