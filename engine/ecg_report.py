@@ -19,11 +19,15 @@ RHYTHMS = {
     "VFL": "Flutter ventriculaire",
     "ASYS": "Asystolie",
     "VT": "Tachycardie ventriculaire",
+    "NSVT": "Salve ventriculaire (non soutenue)",
     "PAUSE": "Pause",
     "AFIB": "Fibrillation atriale",
     "AFL": "Flutter atrial",
+    "SVT": "Tachycardie supraventriculaire",
     "BRADY": "Bradycardie",
     "TACHY": "Tachycardie",
+    "BIGEMINY": "Bigéminisme",
+    "TRIGEMINY": "Trigéminisme",
 }
 """What a label of rhythm is called, gravest first."""
 
@@ -34,6 +38,9 @@ CLASSES = {
     "F": "de fusion",
     "Q": "inclassables ou stimulés",
 }
+
+_VAGUE = {"ASYS": "PAUSE", "NSVT": "VT"}
+"""What an episode of the same span would also be called."""
 
 _LEVELS = {UNUSABLE: "inexploitable", QRS_ONLY: "lisible pour les seuls QRS"}
 
@@ -125,18 +132,11 @@ def template(name: str) -> jinja2.Template:
 
 
 def _shown(analysis: Analysis) -> list[int]:
-    """Episodes to show: a pause that is an asystole is said once."""
+    """Episodes to show: what has a more exact name is said once, as a pause that is an asystole."""
     rhythm = analysis.rhythm
-    asystoles = {
-        (start, end)
-        for start, end, label in zip(rhythm.start.tolist(), rhythm.end.tolist(), rhythm.label, strict=True)
-        if label == "ASYS"
-    }
-    return [
-        k
-        for k, label in enumerate(rhythm.label)
-        if label != "PAUSE" or (int(rhythm.start[k]), int(rhythm.end[k])) not in asystoles
-    ]
+    spans = list(zip(rhythm.start.tolist(), rhythm.end.tolist(), rhythm.label, strict=True))
+    named = {(start, end, _VAGUE[label]) for start, end, label in spans if label in _VAGUE}
+    return [k for k, span in enumerate(spans) if span not in named]
 
 
 def _facts(analysis: Analysis, shown: list[int]) -> list[tuple[str, str]]:

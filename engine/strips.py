@@ -97,6 +97,8 @@ _LASTED: dict[str, Callable[[float], float]] = {
     "ecg_pause": _seconds,
     "ecg_vf": _seconds,
     "ecg_vt": _seconds,
+    "ecg_nsvt": _seconds,
+    "ecg_svt": _seconds,
     "ecg_af": _seconds,
     "ecg_bradycardia": _five_beats,
     "ecg_tachycardia": _seventeen_beats,
