@@ -181,8 +181,61 @@ def test_codes_are_those_of_the_table():
         (ecg_readings.CODE_PAUSE, "ecg_pause"),
         (ecg_readings.CODE_SLOW, "ecg_bradycardia"),
         (ecg_readings.CODE_FAST, "ecg_tachycardia"),
+        (ecg_readings.CODE_NSVT, "ecg_nsvt"),
+        (ecg_readings.CODE_SVT, "ecg_svt"),
+        (ecg_readings.CODE_COUPLETS, "ecg_couplets"),
+        (ecg_readings.CODE_RUNS, "ecg_runs"),
+        (ecg_readings.CODE_BIGEMINY, "ecg_bigeminy"),
+        (ecg_readings.CODE_TRIGEMINY, "ecg_trigeminy"),
+        (ecg_readings.CODE_R_ON_T, "ecg_r_on_t"),
     ):
         assert by_code(code).name == name
+
+
+def lead_with(kinds, rr_s=0.8, noise=0.005):
+    """Build a lead of N, V (wide, early by a third) and their pauses; give it and the times of its beats."""
+    times, at = [], 0.5
+    for kind, before in zip(kinds, "N" + kinds, strict=False):
+        at += 0.4 if kind == before == "V" else 0.55 if kind == "V" else 1.05 if before == "V" else rr_s
+        times.append(at)
+    n = int((at + 2.0) * RATE)
+    t = np.arange(n) / RATE
+    lead = noise * np.random.default_rng(2).standard_normal(n)
+    for kind, beat in zip(kinds, times, strict=True):
+        low, high = np.searchsorted(t, (beat - 0.5, beat + 0.5))
+        x = t[low:high] - beat
+        if kind == "V":
+            lead[low:high] += 1.6 * np.exp(-0.5 * (x / 0.025) ** 2) - 0.9 * np.exp(
+                -0.5 * ((x - 0.08) / 0.03) ** 2
+            )
+        else:
+            lead[low:high] += np.exp(-0.5 * (x / 0.012) ** 2) - 0.2 * np.exp(-0.5 * ((x - 0.04) / 0.012) ** 2)
+    return np.rint(lead * GAIN).astype(np.int16), times
+
+
+def test_the_hour_tells_its_ectopic_beats():
+    minute = "N" * 20 + "V" + "N" * 15 + "VV" + "N" * 15 + "VVV" + "N" * 10 + "VNVNVNV" + "N" * 6
+    samples, times = lead_with(minute * 60)
+    stream = Stream().cut(samples)
+    end = 3_600_000
+    turns = sum(each < 3600.0 for each in times) / len(minute)
+    assert turns > 50
+    per_hour = {
+        ecg_readings.CODE_COUPLETS: turns,
+        ecg_readings.CODE_RUNS: turns,
+        ecg_readings.CODE_BIGEMINY: turns,
+        ecg_readings.CODE_TRIGEMINY: 0.0,
+    }
+    for code, number in per_hour.items():
+        assert [t for t, _ in stream.of(code)] == [end]
+        assert stream.of(code)[0][1] == pytest.approx(number, abs=3)
+    assert [t for t, _ in stream.of(ecg_readings.CODE_R_ON_T)] == [end]
+    share = 100.0 * minute.count("V") / len(minute)
+    assert stream.of(ecg_readings.CODE_PVC_BURDEN)[0][1] == pytest.approx(share, abs=1.0)
+    # Each run is said when it is found and when it is over: three beats, 0.4 s apart.
+    runs = [value for _, value in stream.of(ecg_readings.CODE_NSVT)]
+    assert len(runs) == pytest.approx(2 * turns, abs=6)
+    assert max(runs[1::2]) == pytest.approx(0.8, abs=0.05)
 
 
 # ---- The clock.
