@@ -274,6 +274,22 @@ def analyse(
         raise typer.Exit(_say("\n".join(summary.failed), WRONG))
 
 
+@app.command(epilog="Example: vigie strips replayed --out strips.html")
+def strips(
+    folder: Annotated[Path, typer.Argument(help="A history, or what a replay wrote.")],
+    out: Annotated[Path, typer.Option(metavar="FILE.html", help="A page to read, in French.")],
+    patient: Annotated[str | None, typer.Option(help="Of this patient only.")] = None,
+    alert: Annotated[str | None, typer.Option(metavar="ID", help="Of this alert only.")] = None,
+) -> None:
+    """Show the ECG strips that alerts have kept. Status 1 when there are none."""
+    import engine.strip_page
+
+    count = engine.strip_page.write(folder, out, patient, alert)
+    typer.echo(f"{out}: {_count(count, 'strip')}" if count else f"{folder}: no strips")
+    if not count:
+        raise typer.Exit(FAILED)
+
+
 @app.command(epilog="Example: vigie queue --queue replayed/queue.sqlite --at last")
 def queue(
     address: QueueAddress = "queue.sqlite",

@@ -1,10 +1,10 @@
 """The durable line: log, line, history and checkpoints in one folder, going on after any crash where it was.
 
-What happens to an entry of the log, in this order: decoded; applied by the shards; its readings given to history; its
-alerts given to the sink; then, now and then, all of it committed: history first, then one checkpoint a shard, written
-beside the running line, with state, offset and the alerts since the checkpoint before. After a crash the log is read
-on from the checkpoint. Processing is deterministic, so what is gone through again gives the same rows: history passes
-them over, and the sink must too (`triage.store.Store.apply` does).
+What happens to an entry of the log, in this order: decoded; applied by the shards; its readings given to history; the
+ECG strips that its alerts ask for kept; its alerts given to the sink; then, now and then, all of it committed: history
+first, then one checkpoint a shard, written beside the running line, with state, offset and the alerts since the
+checkpoint before. After a crash the log is read on from the checkpoint. Processing is deterministic, so what is gone
+through again gives the same rows: history passes them over, and the sink must too (`triage.store.Store.apply` does).
 """
 
 import threading
@@ -28,6 +28,7 @@ from engine.kept import readings
 from engine.line import Line
 from engine.program import Program
 from engine.roster import Roster
+from engine.strip_keeper import Strips
 from ingest.decode import Decoder
 from ingest.log import Damage, Log, LogBusyError
 from ingest.signals import plausible_ranges
@@ -168,6 +169,8 @@ class DurableLine:
             )
             self.line.next_offset = first
         if self.history is not None:
+            folder = self.history.folder
+            self._strips = Strips(folder, self.log, decoder(self.program), self.line.next_offset)
             gap = self.history.resume(self.line.next_offset)
             if gap is not None:
                 self.problems.append(
@@ -210,9 +213,11 @@ class DurableLine:
 
         It is the older of the two checkpoints that are kept, so that there is a way back should the newest be
         damaged. A change of protocols rebuilds the state from what the log holds: keep as many days as its
-        windows are long.
+        windows are long. Nor does it go beyond what strips that wait for their ECG are made of.
         """
-        return self._commits.before or 0
+        before = self._commits.before or 0
+        needed = self._strips.needed if self.history is not None else None
+        return before if needed is None else min(before, needed)
 
     def step(self, max_bytes: int = 8 << 20, max_entries: int = 65536) -> int:
         """Take the next entries of the log through the line; return how many there were.
@@ -248,6 +253,7 @@ class DurableLine:
             if self.history is not None:
                 for shard, outcome in enumerate(done.outcomes):
                     self.history.append(shard, start, batch.next_offset, readings(batch, outcome))
+                self._strips.take(batch, done.alerts)
                 if self.history.buffered >= self._upkeep.history_rows:
                     self.history.commit(batch.next_offset)
             self._sound = True
@@ -310,6 +316,7 @@ class DurableLine:
         """Commit history, then begin to write the state of all shards at this offset."""
         if self.history is not None:
             self.history.commit(self.line.next_offset)
+            self._strips.commit()
         self._due = time.monotonic() + self._upkeep.checkpoint_s
         self._entries = 0
         self._commits.begin()

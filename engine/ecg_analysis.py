@@ -28,6 +28,10 @@ LABELS = {
     rhythms.VT: "VT",
     rhythms.VF: "VF",
     rhythms.VT_RUN: "VT",
+    rhythms.NSVT: "NSVT",
+    rhythms.SVT: "SVT",
+    rhythms.BIGEMINY: "BIGEMINY",
+    rhythms.TRIGEMINY: "TRIGEMINY",
 }
 """What each kind of episode is called in results."""
 

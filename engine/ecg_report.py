@@ -12,18 +12,22 @@ from engine.ecg_strips import GRID, rates, strip, trend
 from ingest.formats.lead import Lead
 from kernels import SOURCE_HASH
 
-__all__ = ["CLASSES", "RHYTHMS", "Section", "page", "section"]
+__all__ = ["CLASSES", "RHYTHMS", "Section", "page", "section", "template"]
 
 RHYTHMS = {
     "VF": "Fibrillation ventriculaire",
     "VFL": "Flutter ventriculaire",
     "ASYS": "Asystolie",
     "VT": "Tachycardie ventriculaire",
+    "NSVT": "Salve ventriculaire (non soutenue)",
     "PAUSE": "Pause",
     "AFIB": "Fibrillation atriale",
     "AFL": "Flutter atrial",
+    "SVT": "Tachycardie supraventriculaire",
     "BRADY": "Bradycardie",
     "TACHY": "Tachycardie",
+    "BIGEMINY": "Bigéminisme",
+    "TRIGEMINY": "Trigéminisme",
 }
 """What a label of rhythm is called, gravest first."""
 
@@ -34,6 +38,9 @@ CLASSES = {
     "F": "de fusion",
     "Q": "inclassables ou stimulés",
 }
+
+_VAGUE = {"ASYS": "PAUSE", "NSVT": "VT"}
+"""What an episode of the same span would also be called."""
 
 _LEVELS = {UNUSABLE: "inexploitable", QRS_ONLY: "lisible pour les seuls QRS"}
 
@@ -106,11 +113,14 @@ def section(name: str, lead: Lead | None, analysis: Analysis) -> Section:
 
 def page(sections: list[Section], failed: list[str]) -> str:
     """Give the page; `failed` names records that could not be analysed."""
-    return _template().render(sections=sections, failed=failed, grid=GRID, kernels=SOURCE_HASH)
+    return template("ecg_report.html").render(
+        sections=sections, failed=failed, grid=GRID, kernels=SOURCE_HASH
+    )
 
 
-@lru_cache(maxsize=1)
-def _template() -> jinja2.Template:
+@lru_cache(maxsize=4)
+def template(name: str) -> jinja2.Template:
+    """Give a template of a page of ECG."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -118,22 +128,15 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("ecg_report.html")
+    return environment.get_template(name)
 
 
 def _shown(analysis: Analysis) -> list[int]:
-    """Episodes to show: a pause that is an asystole is said once."""
+    """Episodes to show: what has a more exact name is said once, as a pause that is an asystole."""
     rhythm = analysis.rhythm
-    asystoles = {
-        (start, end)
-        for start, end, label in zip(rhythm.start.tolist(), rhythm.end.tolist(), rhythm.label, strict=True)
-        if label == "ASYS"
-    }
-    return [
-        k
-        for k, label in enumerate(rhythm.label)
-        if label != "PAUSE" or (int(rhythm.start[k]), int(rhythm.end[k])) not in asystoles
-    ]
+    spans = list(zip(rhythm.start.tolist(), rhythm.end.tolist(), rhythm.label, strict=True))
+    named = {(start, end, _VAGUE[label]) for start, end, label in spans if label in _VAGUE}
+    return [k for k, span in enumerate(spans) if span not in named]
 
 
 def _facts(analysis: Analysis, shown: list[int]) -> list[tuple[str, str]]:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import polars as pl
 
-__all__ = ["SCHEMA", "Gap", "History", "HistoryError", "Outcome", "read"]
+__all__ = ["SCHEMA", "Gap", "History", "HistoryError", "Outcome", "day_of", "read", "sync", "write_parquet"]
 
 SCHEMA = pl.Schema(
     {
@@ -225,16 +225,16 @@ class History:
         rows = rows.with_columns(day=pl.col("t_ms") // _DAY_MS)
         days = rows.partition_by("day", as_dict=True, include_key=False)
         for (day,), part in days.items():
-            folder = self.folder / f"day={_day(int(day) * _DAY_MS)}" / f"shard={shard:02d}"
+            folder = self.folder / f"day={day_of(int(day) * _DAY_MS)}" / f"shard={shard:02d}"
             path = folder / f"{first:020d}-{until:020d}.parquet"
             if folder not in self._folders:
                 folder.mkdir(parents=True, exist_ok=True)
-                _sync(folder.parent)
-                _sync(self.folder)
+                sync(folder.parent)
+                sync(self.folder)
                 self._folders.add(folder)
             made.append(path)
-            _write_parquet(part.sort(_ORDER), path)
-            _sync(folder)
+            write_parquet(part.sort(_ORDER), path)
+            sync(folder)
 
     def read(
         self,
@@ -262,8 +262,8 @@ class History:
                 merged = folder / f"{first:020d}-{until:020d}.parquet"
                 rows = pl.concat([pl.read_parquet(path, hive_partitioning=False) for path in paths])
                 try:
-                    _write_parquet(rows.sort(_ORDER), merged)
-                    _sync(folder)
+                    write_parquet(rows.sort(_ORDER), merged)
+                    sync(folder)
                 except (OSError, pl.exceptions.PolarsError) as error:
                     msg = f"{merged}: {error}"
                     raise HistoryError(msg) from error
@@ -281,7 +281,7 @@ class History:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(self.folder / _MARK)
-        _sync(self.folder)
+        sync(self.folder)
 
     def _remove_unfinished(self) -> None:
         """Remove what a commit that did not end has left, and what a merged file has replaced."""
@@ -325,8 +325,8 @@ def read(
     folder = Path(folder)
     _, committed, _ = _read_mark(folder)
     paths: list[Path] = []
-    low = "" if since is None else f"day={_day(since)}"
-    high = "day=~" if until is None else f"day={_day(until - 1)}"
+    low = "" if since is None else f"day={day_of(since)}"
+    high = "day=~" if until is None else f"day={day_of(until - 1)}"
     for day in sorted(folder.glob("day=*")):
         if low <= day.name <= high:
             for shard in sorted(day.glob("shard=*")):
@@ -366,7 +366,8 @@ def _read_mark(folder: Path) -> tuple[int | None, int, list[Gap]]:
     return mark["start"], mark["committed"], [Gap(*gap) for gap in mark["gaps"]]
 
 
-def _day(t_ms: int) -> str:
+def day_of(t_ms: int) -> str:
+    """Name the UTC day of a time, as folders are named."""
     return datetime.fromtimestamp(t_ms // 1000, UTC).strftime("%Y-%m-%d")
 
 
@@ -389,18 +390,20 @@ def _current(paths: Iterable[Path], committed: int) -> list[Path]:
     return kept
 
 
-def _write_parquet(rows: pl.DataFrame, path: Path) -> None:
+def write_parquet(rows: pl.DataFrame, path: Path) -> None:
+    """Write a file that is whole or absent, and on the disk; its name is when its folder was given to `sync`."""
     temporary = path.with_suffix(".tmp")
     try:
         rows.write_parquet(temporary, compression="zstd", compression_level=3, row_group_size=_ROWS)
-        _sync(temporary)
+        sync(temporary)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have a file, or the names in a folder, on the disk."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(fd)

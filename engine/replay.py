@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from engine import feature_rows, replay_state
+from engine import feature_rows, replay_state, replay_strips
 from engine.line import Line
 from engine.load import load
 from engine.program import Options
@@ -71,7 +71,7 @@ def replay(  # noqa: PLR0913 - an option is a parameter
     protocols : sequence
         Files, or names of shipped protocols.
     out : Path
-        Folder for alerts.parquet, quarantine.parquet, summary.json and summary.txt; made if it is not there.
+        Folder for alerts.parquet, quarantine.parquet, summary.json, summary.txt and strips/; made if it is not there.
     mapping : Mappings, optional
         How tables are read.
     zone : str
@@ -124,6 +124,7 @@ def replay(  # noqa: PLR0913 - an option is a parameter
                 run.go_back(progress)
             run.go(commit_s, progress)
             summary = run.finish(out, rouge)
+        replay_strips.write(out, source, progress)
         done = True
     finally:
         source.close(remove=done)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kernels import atrial_fibrillation as af
-from kernels import beats, episodes, qrs, quality, rhythms, ventricular, ventricular_runs
+from kernels import beats, ectopy, episodes, qrs, quality, rhythms, ventricular, ventricular_runs
 from kernels._jit import jit, jit_inline
 from kernels._types import F64, I16, I64, Flag
 
@@ -25,8 +25,12 @@ _EARLY_WEIGHT = 1.0 / 32.0
 _EARLY_SHARE = 0.2
 """Of S among beats. mitdb DS1, duration of fibrillation: 0.15 to 0.25 give Se 99.3 to 99.1 and P+ 87.8 to 94.6; S
 always left out: Se 92.3; never: P+ 80.6."""
+_SAID = 2.0  # stage of an episode of fibrillation that is going on and was said
+_LOST = 512  # samples: half a second at 1000 Hz, and a few
 _EVENTS = 16  # of the listener to the waveform in half a second
-_BEAT_ROWS = episodes.ROOM + 2 * (1 + ventricular_runs.ROOM)  # rows that one beat and its class can bring
+_BEAT_ROWS = episodes.ROOM + 2 * (
+    1 + ventricular_runs.ROOM + ectopy.ROOM
+)  # rows that one beat and its class can bring
 _TICK_ROWS = episodes.ROOM + _EVENTS + 4
 
 L_TICK = qrs.STATE  # half seconds that are over
@@ -37,7 +41,8 @@ L_GRADE_FROM = L_GRADE + 1
 L_EARLY = L_GRADE_FROM + 1  # share of S among the beats, the last 32 or so
 L_EPISODES = L_EARLY + 1
 L_RUNS = L_EPISODES + episodes.STATE
-L_AF = L_RUNS + ventricular_runs.STATE
+L_ECTOPY = L_RUNS + ventricular_runs.STATE
+L_AF = L_ECTOPY + ectopy.STATE
 L_BEATS = L_AF + af.STATE
 L_QUALITY = L_BEATS + beats.BEATS_STATE
 L_WAVE = L_QUALITY + quality.QUALITY
@@ -67,6 +72,7 @@ class Scratch(NamedTuple):
     shape: F64
     irregular: F64
     around: F64
+    lost: I16  # half a second without signal, at any rate
 
 
 def scratch(seconds: float) -> Scratch:
@@ -89,6 +95,7 @@ def scratch(seconds: float) -> Scratch:
         shape=np.zeros(beats.SCRATCH),
         irregular=np.empty(af.SCRATCH),
         around=np.empty(quality.SCRATCH),
+        lost=np.full(_LOST, -32768, np.int16),
     )
 
 
@@ -105,10 +112,13 @@ def _classed(row: F64, at: float, kind: int, now: float, lost: float, rate: floa
     share = row[L_EARLY] + _EARLY_WEIGHT * ((1.0 if kind == beats.S else 0.0) - row[L_EARLY])
     row[L_EARLY] = share
     left_out = kind == beats.V or kind == beats.Q or (kind == beats.S and share < _EARLY_SHARE)
-    n = ventricular_runs.beat(row[L_RUNS:L_AF], at, kind == beats.V, broken, now, rate, work.rows, n)
+    n = ventricular_runs.beat(row[L_RUNS:L_ECTOPY], at, kind == beats.V, broken, now, rate, work.rows, n)
+    fibrillates = row[L_AF + af.A_STAGE] == _SAID
+    said_kind = beats.N if kind == beats.S and fibrillates else kind  # an early beat of fibrillation is no S
+    n = ectopy.beat(row[L_ECTOPY:L_AF], at, said_kind, broken, fibrillates, now, rate, work.rows, n)
     if af.take_beat(row[L_AF:L_BEATS], at, left_out, broken, rate, work.irregular, work.said) != af.NONE:
         n = _atrial(work, now, n)
-    work.kind[work.counts[1]] = kind
+    work.kind[work.counts[1]] = said_kind
     work.counts[1] += 1
     work.counts[2] = n
 
@@ -327,7 +337,8 @@ def finish(row: F64, coeffs: F64, work: Scratch) -> int:
 def _finish_beats(row: F64, at: float, is_lost: Flag, lost: float, rate: float, work: Scratch) -> None:
     """Tell who listens to beats and their classes that the lead ends."""
     n = episodes.finish(row[L_EPISODES:L_RUNS], at, is_lost, lost, rate, work.rows, int(work.counts[2]))
-    n = ventricular_runs.finish(row[L_RUNS:L_AF], work.rows, n)
+    n = ventricular_runs.finish(row[L_RUNS:L_ECTOPY], work.rows, n)
+    n = ectopy.finish(row[L_ECTOPY:L_AF], rate, work.rows, n)
     if af.end_segment(row[L_AF:L_BEATS], rate, work.said) != af.NONE:
         n = _atrial(work, at, n)
     work.counts[2] = n

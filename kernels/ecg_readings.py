@@ -19,6 +19,12 @@ code      reading
           that is less than 10 minutes
 48        PVC burden: every hour of the segment, per cent of its beats; none when they are less than 300
 49        SVE burden, likewise
+51        run of three V beats or more, not sustained: how long, s, when it is found and when it ends
+52        supraventricular tachycardia, likewise
+53        couplets of V beats: every hour of the segment, how many; none when its beats are less than 300
+54        runs of three V beats or more, likewise
+55, 56    episodes of bigeminy, of trigeminy, likewise
+57        R on T, likewise
 50        usable share: per cent of the time that is not unusable, 10 s and one minute after the segment began, and
           every 10 minutes
 ========  ==================================================================================================
@@ -28,7 +34,7 @@ Intervals of five and seventeen beats: PhysioNet/CinC Challenge 2015, table 1.
 **A pause is never hidden.** The detector's candidates are all judged before a pause is said, at most about
 1.6 s after it reached its length. A flat line is a pause: that an electrode is off cannot be told from
 flatness. Only samples at the rails of the 16-bit range (no signal, by the device's own word) stop the count,
-which begins again when the signal is back; and so does a gap in time.
+which begins again when the signal is back; and so does a gap in time, which is taken for such samples.
 
 What depends on time is judged at every half second of the segment's sample count, and beats one by one.
 """
@@ -36,7 +42,7 @@ What depends on time is judged at every half second of the segment's sample coun
 import numpy as np
 
 from kernels import atrial_fibrillation as af
-from kernels import beats, ecg_lead, qrs, rhythms
+from kernels import ecg_lead, ectopy, qrs, rhythms
 from kernels._jit import jit
 from kernels._types import F64, I32, I64
 
@@ -44,12 +50,19 @@ __all__ = [
     "CODE_AF",
     "CODE_AF_BURDEN",
     "CODE_AF_RATE",
+    "CODE_BIGEMINY",
+    "CODE_COUPLETS",
     "CODE_FAST",
+    "CODE_NSVT",
     "CODE_PAUSE",
     "CODE_PVC_BURDEN",
     "CODE_RATE",
+    "CODE_RUNS",
+    "CODE_R_ON_T",
     "CODE_SLOW",
     "CODE_SVE_BURDEN",
+    "CODE_SVT",
+    "CODE_TRIGEMINY",
     "CODE_USABLE",
     "CODE_VF",
     "CODE_VT",
@@ -58,7 +71,6 @@ __all__ = [
     "ROOM_PER_S",
     "beat",
     "begin",
-    "classed",
     "close_window",
     "found",
     "max_readings",
@@ -77,10 +89,19 @@ CODE_AF_BURDEN = 47
 CODE_PVC_BURDEN = 48
 CODE_SVE_BURDEN = 49
 CODE_USABLE = 50
+CODE_NSVT = 51
+CODE_SVT = 52
+CODE_COUPLETS = 53
+CODE_RUNS = 54
+CODE_BIGEMINY = 55
+CODE_TRIGEMINY = 56
+CODE_R_ON_T = 57
 
-ROOM = 80
+ROOM = 160
 ROOM_PER_S = 24
-"""What `max_readings` is made of: rows of three kinds of episode, and beats at five a second, leave some of it."""
+"""What `max_readings` is made of: rows of three kinds of episode, and beats at five a second, leave some of it.
+
+A gap of up to a minute before a chunk brings its windows and what lasts: about 60 readings at most."""
 
 _WINDOW_TICKS = 20  # of half a second
 _MINUTE_TICKS = 120
@@ -121,10 +142,7 @@ R_AF_RR = R_SAY_S + _KINDS  # samples, of the minute's intervals in fibrillation
 R_AF_N = R_AF_RR + 1
 R_HOUR_AF_S = R_AF_N + 1  # seconds in fibrillation, and watched, when the hour began
 R_HOUR_S = R_HOUR_AF_S + 1
-R_HOUR_BEATS = R_HOUR_S + 1  # of the hour, by class
-R_HOUR_V = R_HOUR_BEATS + 1
-R_HOUR_SVE = R_HOUR_V + 1
-R_USABLE = R_HOUR_SVE + 1  # half seconds that were usable, and all, since the last share was said
+R_USABLE = R_HOUR_S + 1  # half seconds that were usable, and all, since the last share was said
 R_TICKS = R_USABLE + 1
 END = R_TICKS + 1
 """Where the next part of a row begins, float64."""
@@ -195,8 +213,8 @@ def beat(row: F64, at: float, count: int, out_t: I64, out_code: I64, out_milli: 
     row[R_AFTER_BEAT] = 1.0
     row[R_NEXT_S] = _PAUSE_S
     n = int(row[R_COUNT])
-    if n > 0 and row[R_BEATS + n - 1] < row[qrs.S_BREAK]:
-        n = 0  # the signal was lost in between
+    if n > 0 and row[R_BEATS + n - 1] < row[qrs.S_BREAK] <= at:
+        n = 0  # the signal was lost in between; a beat of before the loss may be known after it
     if n > 0:
         row[R_RR_SUM] += at - row[R_BEATS + n - 1]
         row[R_RR_N] += 1.0
@@ -239,6 +257,11 @@ def _code(kind: int) -> int:
 def found(row: F64, what: I64, count: int, out_t: I64, out_code: I64, out_milli: I32) -> int:
     """Take a row of `kernels.rhythms`: an episode begins or ends. Give the number of readings."""
     kind = int(what[0])
+    if kind == rhythms.NSVT or kind == rhythms.SVT:
+        at = float(what[3]) if what[2] < 0 else float(what[2])
+        lasted = min((at - what[1]) / row[qrs.S_RATE], _EPISODE_END_S)
+        code = CODE_NSVT if kind == rhythms.NSVT else CODE_SVT
+        return _emit(row, count, at, code, lasted, out_t, out_code, out_milli)
     if not rhythms.AF <= kind <= rhythms.VT_RUN:
         return count  # slow, fast and absent beats and quality have readings of their own
     k = kind - rhythms.AF
@@ -278,22 +301,26 @@ def _burden(row: F64, at: float, count: int, out_t: I64, out_code: I64, out_mill
         count = _emit(row, count, at, CODE_AF_BURDEN, share, out_t, out_code, out_milli)
     row[R_HOUR_S] = watched
     row[R_HOUR_AF_S] = in_af
-    if row[R_HOUR_BEATS] >= _BURDEN_LEAST_BEATS:
-        per = 100.0 / row[R_HOUR_BEATS]
-        count = _emit(row, count, at, CODE_PVC_BURDEN, per * row[R_HOUR_V], out_t, out_code, out_milli)
-        count = _emit(row, count, at, CODE_SVE_BURDEN, per * row[R_HOUR_SVE], out_t, out_code, out_milli)
-    row[R_HOUR_BEATS] = row[R_HOUR_V] = row[R_HOUR_SVE] = 0.0
+    hour = ecg_lead.L_ECTOPY + ectopy.S_HOUR
+    beats = row[hour + ectopy.BEATS]
+    if beats >= _BURDEN_LEAST_BEATS:
+        per = 100.0 / beats
+        count = _emit(
+            row, count, at, CODE_PVC_BURDEN, per * row[hour + ectopy.PVC], out_t, out_code, out_milli
+        )
+        count = _emit(
+            row, count, at, CODE_SVE_BURDEN, per * row[hour + ectopy.SVE], out_t, out_code, out_milli
+        )
+        for code, what in (
+            (CODE_COUPLETS, ectopy.V_COUPLETS),
+            (CODE_RUNS, ectopy.V_RUNS),
+            (CODE_BIGEMINY, ectopy.BIGEMINY),
+            (CODE_TRIGEMINY, ectopy.TRIGEMINY),
+            (CODE_R_ON_T, ectopy.R_ON_T),
+        ):
+            count = _emit(row, count, at, code, row[hour + what], out_t, out_code, out_milli)
+    ectopy.clear_hour(row[ecg_lead.L_ECTOPY :])
     return count
-
-
-@jit
-def classed(row: F64, kind: int) -> None:
-    """Count a beat whose class is known."""
-    row[R_HOUR_BEATS] += 1.0
-    if kind == beats.V:
-        row[R_HOUR_V] += 1.0
-    elif kind == beats.S:
-        row[R_HOUR_SVE] += 1.0
 
 
 @jit

@@ -7,9 +7,11 @@ a packet.
 **Time.** The segment's first chunk gives the clock, samples count from there. A chunk that begins half a
 sample period and 1 ms or less from the expected time goes on in the same clock. One that deviates more, by up
 to half a period, 2 ms and a thousandth of the previous chunk's duration, goes on too, and the clock moves by
-that much: device crystals drift. One that begins later is a gap: what is open is decided, the 10 s then running
-are closed, the filters start anew, and what was learnt of the amplitude is kept when the gap is under a minute. One
-that begins earlier has been seen already, or overlaps: it is refused.
+that much: device crystals drift. One that begins later is a gap. Under a minute it is taken as lost signal, just as
+samples at the rails would be: no beat, interval or pause spans it, its quality is unusable, and what looks back on
+minutes, as atrial fibrillation does, goes on: a patch that loses packets is not blind. From a minute on the segment
+ends: what is open is decided, the 10 s then running are closed, and all begins anew. One that begins earlier has
+been seen already, or overlaps: it is refused.
 
 Nothing depends on how the samples were cut into chunks.
 """
@@ -31,7 +33,7 @@ NO_ROOM = qrs.NO_ROOM
 BAD_CHUNK = -3
 """The rate is not that of the coefficients, or the gain is not positive and finite."""
 
-_KEEP_MS = 60_000.0
+_BRIDGED_MS = 60_000.0
 
 _HALF_SECOND = 0.5
 
@@ -50,8 +52,6 @@ def _heard(row: F64, work: Scratch, count: int, out_t: I64, out_code: I64, out_m
     """Make readings of the beats and episodes in the scratch."""
     for i in range(work.counts[0]):
         count = ecg_readings.beat(row, float(work.beat[i]), count, out_t, out_code, out_milli)
-    for i in range(work.counts[1]):
-        ecg_readings.classed(row, int(work.kind[i]))
     for i in range(work.counts[2]):
         count = ecg_readings.found(row, work.rows[i], count, out_t, out_code, out_milli)
     return count
@@ -71,6 +71,39 @@ def _begin(row: F64, t0_ms: int, keep: Flag) -> None:
     """Begin a segment whose position 0 is at `t0_ms`."""
     ecg_lead.restart(row, keep)
     ecg_readings.begin(row, t0_ms)
+
+
+@jit
+def _take(
+    row: F64, samples: I16, gain: float, coeffs: F64, work: Scratch, count: int, out_t: I64, out_code: I64,
+    out_milli: I32,
+) -> int:  # fmt: skip
+    """Take samples that go on in the clock of the segment."""
+    rate = coeffs[qrs.C_RATE]
+    at = 0
+    while at < samples.size:
+        # To the next half second of the segment, or to the end.
+        boundary = ecg_lead.next_tick(row, rate)
+        end = min(samples.size, at + boundary - int(row[qrs.S_N]))
+        ecg_lead.feed(row, samples[at:end], gain, coeffs, work)
+        count = _heard(row, work, count, out_t, out_code, out_milli)
+        at = end
+        if row[qrs.S_N] >= boundary:
+            count = ecg_readings.tick(row, coeffs, count, out_t, out_code, out_milli)
+    return count
+
+
+@jit
+def _lose(
+    row: F64, gap: int, gain: float, coeffs: F64, work: Scratch, count: int, out_t: I64, out_code: I64,
+    out_milli: I32,
+) -> int:  # fmt: skip
+    """Take a gap of so many samples as lost signal."""
+    while gap > 0:
+        n = min(gap, work.lost.size)
+        count = _take(row, work.lost[:n], gain, coeffs, work, count, out_t, out_code, out_milli)
+        gap -= n
+    return count
 
 
 @jit
@@ -131,24 +164,20 @@ def feed_chunk(
         drift = exact + 1.0 + 0.001 * row[R_CHUNK_MS]
         if ahead < -drift:
             return SEEN
-        if ahead > drift or rate_hz != old_rate or gain != row[qrs.S_GAIN]:
+        goes_on = rate_hz == old_rate and gain == row[qrs.S_GAIN]
+        if goes_on and drift < ahead < _BRIDGED_MS:
+            gap = int(ahead * rate_hz / 1000.0 + 0.5)
+            count = _lose(row, gap, gain, coeffs, work, count, out_t, out_code, out_milli)
+            row[ecg_readings.R_ANCHOR] += ahead - gap * 1000.0 / rate_hz
+        elif ahead > drift or not goes_on:
             if rate_hz == old_rate:
                 count = _end(row, coeffs, work, count, out_t, out_code, out_milli)
             else:
                 # The filters of the old rate are not here: what they had not decided is left.
                 count = ecg_readings.close_window(row, row[qrs.S_N], count, out_t, out_code, out_milli)
-            _begin(row, t0_ms, ahead < _KEEP_MS)
+            _begin(row, t0_ms, ahead < _BRIDGED_MS)
         elif abs(ahead) > exact:
             row[ecg_readings.R_ANCHOR] += ahead
-    at = 0
-    while at < n:
-        # To the next half second of the segment, or to the chunk's end.
-        boundary = ecg_lead.next_tick(row, rate_hz)
-        end = min(n, at + boundary - int(row[qrs.S_N]))
-        ecg_lead.feed(row, samples[at:end], gain, coeffs, work)
-        count = _heard(row, work, count, out_t, out_code, out_milli)
-        at = end
-        if row[qrs.S_N] >= boundary:
-            count = ecg_readings.tick(row, coeffs, count, out_t, out_code, out_milli)
+    count = _take(row, samples, gain, coeffs, work, count, out_t, out_code, out_milli)
     row[R_CHUNK_MS] = n * 1000.0 / rate_hz
     return count

@@ -11,11 +11,15 @@ from kernels._types import I64
 __all__ = [
     "AF",
     "ASYS",
+    "BIGEMINY",
     "BRADY",
+    "NSVT",
     "PAUSE",
     "QRS_ONLY",
     "ROW_WIDTH",
+    "SVT",
     "TACHY",
+    "TRIGEMINY",
     "UNUSABLE",
     "VF",
     "VT",
@@ -33,6 +37,10 @@ VF = 6  # or flutter
 VT_RUN = 7  # ventricular tachycardia from the classes of beats
 QRS_ONLY = 8  # quality: good is what is neither of these two
 UNUSABLE = 9
+NSVT = 10  # a run of V beats under 30 s
+SVT = 11
+BIGEMINY = 12
+TRIGEMINY = 13
 
 ROW_WIDTH = 5
 

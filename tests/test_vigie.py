@@ -52,6 +52,7 @@ def test_the_verbs_are_those_of_the_documentation():
         "replay",
         "analyse",
         "queue",
+        "strips",
         "warmup",
         "protocol check",
         "protocol explain",

@@ -181,8 +181,61 @@ def test_codes_are_those_of_the_table():
         (ecg_readings.CODE_PAUSE, "ecg_pause"),
         (ecg_readings.CODE_SLOW, "ecg_bradycardia"),
         (ecg_readings.CODE_FAST, "ecg_tachycardia"),
+        (ecg_readings.CODE_NSVT, "ecg_nsvt"),
+        (ecg_readings.CODE_SVT, "ecg_svt"),
+        (ecg_readings.CODE_COUPLETS, "ecg_couplets"),
+        (ecg_readings.CODE_RUNS, "ecg_runs"),
+        (ecg_readings.CODE_BIGEMINY, "ecg_bigeminy"),
+        (ecg_readings.CODE_TRIGEMINY, "ecg_trigeminy"),
+        (ecg_readings.CODE_R_ON_T, "ecg_r_on_t"),
     ):
         assert by_code(code).name == name
+
+
+def lead_with(kinds, rr_s=0.8, noise=0.005):
+    """Build a lead of N, V (wide, early by a third) and their pauses; give it and the times of its beats."""
+    times, at = [], 0.5
+    for kind, before in zip(kinds, "N" + kinds, strict=False):
+        at += 0.4 if kind == before == "V" else 0.55 if kind == "V" else 1.05 if before == "V" else rr_s
+        times.append(at)
+    n = int((at + 2.0) * RATE)
+    t = np.arange(n) / RATE
+    lead = noise * np.random.default_rng(2).standard_normal(n)
+    for kind, beat in zip(kinds, times, strict=True):
+        low, high = np.searchsorted(t, (beat - 0.5, beat + 0.5))
+        x = t[low:high] - beat
+        if kind == "V":
+            lead[low:high] += 1.6 * np.exp(-0.5 * (x / 0.025) ** 2) - 0.9 * np.exp(
+                -0.5 * ((x - 0.08) / 0.03) ** 2
+            )
+        else:
+            lead[low:high] += np.exp(-0.5 * (x / 0.012) ** 2) - 0.2 * np.exp(-0.5 * ((x - 0.04) / 0.012) ** 2)
+    return np.rint(lead * GAIN).astype(np.int16), times
+
+
+def test_the_hour_tells_its_ectopic_beats():
+    minute = "N" * 20 + "V" + "N" * 15 + "VV" + "N" * 15 + "VVV" + "N" * 10 + "VNVNVNV" + "N" * 6
+    samples, times = lead_with(minute * 60)
+    stream = Stream().cut(samples)
+    end = 3_600_000
+    turns = sum(each < 3600.0 for each in times) / len(minute)
+    assert turns > 50
+    per_hour = {
+        ecg_readings.CODE_COUPLETS: turns,
+        ecg_readings.CODE_RUNS: turns,
+        ecg_readings.CODE_BIGEMINY: turns,
+        ecg_readings.CODE_TRIGEMINY: 0.0,
+    }
+    for code, number in per_hour.items():
+        assert [t for t, _ in stream.of(code)] == [end]
+        assert stream.of(code)[0][1] == pytest.approx(number, abs=3)
+    assert [t for t, _ in stream.of(ecg_readings.CODE_R_ON_T)] == [end]
+    share = 100.0 * minute.count("V") / len(minute)
+    assert stream.of(ecg_readings.CODE_PVC_BURDEN)[0][1] == pytest.approx(share, abs=1.0)
+    # Each run is said when it is found and when it is over: three beats, 0.4 s apart.
+    runs = [value for _, value in stream.of(ecg_readings.CODE_NSVT)]
+    assert len(runs) == pytest.approx(2 * turns, abs=6)
+    assert max(runs[1::2]) == pytest.approx(0.8, abs=0.05)
 
 
 # ---- The clock.
@@ -204,9 +257,77 @@ def test_no_interval_spans_a_gap_and_its_pause_is_not_one():
     stream.feed(0, samples)
     stream.feed(33_000, samples)
     assert stream.of(ecg_readings.CODE_PAUSE) == []
-    # The window that the gap cut short is closed at the end of what came.
-    assert [t for t, _ in stream.of(ecg_readings.CODE_RATE)] == [10_000, 20_000, 25_000, 43_000, 53_000]
+    # The windows go on over the gap.
+    assert [t for t, _ in stream.of(ecg_readings.CODE_RATE)] == [10_000, 20_000, 30_000, 40_000, 50_000]
     assert [value for _, value in stream.of(ecg_readings.CODE_RATE)] == pytest.approx([75.0] * 5, abs=0.5)
+
+
+def test_no_interval_spans_a_long_gap_and_the_segment_ends_there():
+    samples = paced(every(0.8, 0.5, 25.0), 25.0)
+    stream = Stream()
+    stream.feed(0, samples)
+    stream.feed(86_000, samples)
+    assert stream.of(ecg_readings.CODE_PAUSE) == []
+    # The window that the gap cut short is closed at the end of what came.
+    assert [t for t, _ in stream.of(ecg_readings.CODE_RATE)] == [10_000, 20_000, 25_000, 96_000, 106_000]
+    assert [value for _, value in stream.of(ecg_readings.CODE_RATE)] == pytest.approx([75.0] * 5, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    "kind", [Rhythm.SINUS, Rhythm.ATRIAL_FIBRILLATION, Rhythm.ASYSTOLE, Rhythm.VENTRICULAR_FIBRILLATION]
+)
+@pytest.mark.parametrize("gap", [2, 20, 26, 125, 500, 2500, 14_000])
+def test_a_gap_under_a_minute_is_lost_signal(kind, gap):
+    """The oracle of a gap is what a device sends that says by itself that it has no signal."""
+    ecg = synthesize(kind, 100.0, 7)
+    before, after = ecg.samples[: 250 * 40 + 37], ecg.samples[250 * 40 + 37 :]
+    most = 250 * 40  # after a long chunk a few milliseconds would pass for the drift of a clock
+    gapped, railed = Stream(), Stream()
+    gapped.feed(0, before[:most], gain=ecg.gain)
+    gapped.feed(most * 4.0, before[most:], gain=ecg.gain)
+    gapped.feed((len(before) + gap) * 4.0, after, gain=ecg.gain)
+    rails = np.full(gap, -32768, np.int16)
+    railed.feed(0, before, gain=ecg.gain)
+    railed.feed(len(before) * 4.0, rails, gain=ecg.gain)
+    railed.feed((len(before) + gap) * 4.0, after, gain=ecg.gain)
+    assert gapped.readings == railed.readings
+    kept = [i for i in range(rhythm.ROW) if i != rhythm.R_CHUNK_MS]
+    assert gapped.row[kept].tobytes() == railed.row[kept].tobytes()
+
+
+def test_a_gap_of_a_fraction_of_a_sample_moves_the_clock():
+    samples = paced(every(0.8, 0.5, 30.0), 30.0)
+    stream = Stream()
+    stream.feed(0, samples)
+    stream.feed(35_001.0, samples)
+    stream.feed(65_001.0, samples[:250])
+    assert stream.row[ecg_readings.R_ANCHOR] - T0 == pytest.approx(1.0)
+    assert stream.row[qrs.S_N] == 66 * 250
+
+
+def test_a_patch_that_loses_packets_still_hears_fibrillation():
+    """Two seconds of every twenty are lost, for five minutes."""
+    ecg = synthesize(Rhythm.ATRIAL_FIBRILLATION, 300.0, 11)
+    stream = Stream()
+    for second in range(300):
+        if second % 20 not in (8, 9):
+            part = ecg.samples[250 * second : 250 * (second + 1)]
+            assert stream.feed(second * 1000.0, part, gain=ecg.gain) >= 0
+    found = stream.of(ecg_readings.CODE_AF)
+    assert found
+    assert found[0][0] <= 90_000
+    assert max(value for _, value in found) >= 180.0
+    assert stream.of(ecg_readings.CODE_PAUSE) == []
+
+
+def test_the_quality_of_a_gap_is_unusable():
+    samples = paced(every(0.8, 0.5, 30.0), 30.0)
+    stream = Stream()
+    stream.feed(0, samples)
+    stream.feed(60_000, samples)  # half a minute is missing
+    usable = dict(stream.of(ecg_readings.CODE_USABLE))
+    assert usable[10_000] == 100.0
+    assert usable[60_000] == pytest.approx(100.0 * 20.0 / 50.0, abs=12.0)
 
 
 def test_a_clock_that_drifts_is_followed():
