@@ -50,6 +50,24 @@ def test_cuts_change_nothing(seed, cuts, rate):
     assert parts[3].tobytes() == whole[3].tobytes()
 
 
+@settings(max_examples=60)
+@given(
+    st.integers(0, 12),
+    st.lists(st.tuples(st.integers(0, 7400), st.integers(1, 400)), min_size=1, max_size=8),
+    st.lists(st.integers(0, 7500), max_size=20),
+)
+def test_losses_anywhere_change_nothing_by_where_they_are_cut(seed, losses, cuts):
+    ecg = synthesize(KINDS[seed % len(KINDS)], 30.0, seed)
+    samples = ecg.samples.copy()
+    for first, length in losses:
+        samples[first : first + length] = 32767
+        cuts = [*cuts, first, first + length]
+    whole = run(samples, ecg.rate_hz, ecg.gain)
+    parts = run(samples, ecg.rate_hz, ecg.gain, [cut for cut in cuts if cut < len(samples)])
+    assert parts[:3] == whole[:3]
+    assert parts[3].tobytes() == whole[3].tobytes()
+
+
 def test_beats_are_those_of_the_detector():
     ecg = synthesize(Rhythm.ECTOPY, 60.0, 3)
     beats, decided, _, _ = run(ecg.samples, ecg.rate_hz, ecg.gain, flush=False)

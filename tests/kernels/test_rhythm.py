@@ -440,5 +440,5 @@ def test_any_chunks_are_taken_or_refused(chunks):
 
 
 def test_the_row_is_bounded():
-    assert rhythm.ROW * 8 <= 9 * 1024  # the goal is 8 KiB
+    assert rhythm.ROW * 8 <= 8192
     assert rhythm.ROW > qrs.STATE
