@@ -21,7 +21,8 @@ def run(beats, fibrillates=False, flush=True):
     state, out, n = np.zeros(ectopy.STATE), np.zeros((10_000, rhythms.ROW_WIDTH), np.int64), 0
     for at, c in beats:
         before = n
-        position = round(at * RATE, 6)  # a whole sample where it is meant to be one: 4.076 s * 250 is just under 1019
+        # A whole sample where it is meant to be one: 4.076 s * 250 is just under 1019.
+        position = round(at * RATE, 6)
         n = ectopy.beat(state, position, CODES[c], False, fibrillates, position, RATE, out, n)
         assert n - before <= ectopy.ROOM
     if flush:
