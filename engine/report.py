@@ -29,7 +29,7 @@ _HAPPENING = {
     life.LATCHED: Happening.LATCHED,
     life.CLOSED: Happening.CLOSED,
 }
-# As `engine.shard` orders changes.
+# As `engine.shard.Changes` are ordered.
 _ORDER = ["clock_ms", "patient"]
 _HOUR_MS = 3_600_000
 _KEPT = 65_536
@@ -154,7 +154,7 @@ class Reporter:
                 continue
             key = patients[i], q
             if key not in known:
-                known[key] = origin(*key[:1], *names[q])
+                known[key] = origin(patients[i], *names[q])
             out.append(known[key])
         return pa.array(out, pa.string())
 

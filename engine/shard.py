@@ -408,7 +408,7 @@ class _Pass:
             return Changes.none()
         columns = lifecycle.Transitions(*(np.concatenate(column) for column in zip(*written, strict=True)))
         order = self._order(columns)
-        columns = lifecycle.Transitions(*(column[order] for column in columns))  # type: ignore[arg-type]  # as above
+        columns = lifecycle.Transitions(*(column[order] for column in columns))  # type: ignore[arg-type]  # each its own type
         event = columns.event
         by_event = event >= 0
         before = event < -1

@@ -397,10 +397,6 @@ def walk(
     now = alerts.now.reshape(-1, 1)
     programmes = alerts.programmes.reshape(-1, 1)
     reached = np.int64(0)
-    # Rules of silence stand at the end of a protocol's: those before the first need no look.
-    silent = 0
-    while silent < len(rules.level) and rules.silence_ms[np.uint64(silent)] == 0:
-        silent += 1
     for e in range(first, last):
         if e + _AHEAD < last:
             ahead = np.int64(event_slot[np.uint64(e + _AHEAD)])
