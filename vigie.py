@@ -8,8 +8,8 @@ Verbs import what they need when they run: ``vigie --help`` answers before Numba
 
 import os
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,10 +17,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.exceptions import Abort, TyperException
 
+from triage.people.person import Role, Scope
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from sqlalchemy import Engine
 
     from engine.progress import Progress
+    from ingest.sources import Sources
 
 __all__ = ["app", "main"]
 
@@ -37,9 +41,23 @@ app = typer.Typer(
 protocols = typer.Typer(help="Check and read protocols.", no_args_is_help=True)
 logs = typer.Typer(help="Look after the log.", no_args_is_help=True)
 packets = typer.Typer(help="Look into packets.", no_args_is_help=True)
+sources = typer.Typer(help="Gateways that may send, and their keys.", no_args_is_help=True)
+users = typer.Typer(help="Accounts of those who work with the queue.", no_args_is_help=True)
+trail = typer.Typer(help="The audit trail of the queue.", no_args_is_help=True)
+config = typer.Typer(help="The service's configuration.", no_args_is_help=True)
+patients = typer.Typer(help="Enrol patients and look after the register.", no_args_is_help=True)
 app.add_typer(protocols, name="protocol", epilog="Example: vigie protocol check insuffisance_cardiaque")
 app.add_typer(logs, name="log", epilog="Example: vigie log verify /var/lib/vigie/log")
+app.add_typer(patients, name="patient", epilog="Example: vigie patient import patients.csv --dry-run")
 app.add_typer(packets, name="packet", epilog="Example: vigie packet show body.bin")
+app.add_typer(
+    sources, name="source", epilog="Example: vigie source create home-gateway --cell 'Cellule Nord'"
+)
+app.add_typer(
+    users, name="user", epilog="Example: vigie user create marie --role nurse --cell 'Cellule Nord'"
+)
+app.add_typer(trail, name="audit", epilog="Example: vigie audit verify")
+app.add_typer(config, name="config", epilog="Example: vigie config show")
 
 PACKET = "9901a25031a57363616c6500cf0000019f7e89fc00c0c0009201cb405499999999999a"
 """A weight of 82.4 kg: the example of `packet show`."""
@@ -50,9 +68,38 @@ QueueAddress = Annotated[
         "--queue", envvar="VIGIE_DATABASE", help="The queue: an SQLite file, or postgresql+psycopg://..."
     ),
 ]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="TOML file of settings; else VIGIE_CONFIG names it."),
+]
+LogAddress = Annotated[
+    str | None,
+    typer.Option(
+        help="The log on Redis, redis://host:port/database; a password goes into the file or VIGIE_LOG."
+    ),
+]
+DataFolder = Annotated[Path | None, typer.Option("--data", help="The service's folder.")]
 Protocols = Annotated[
     list[str], typer.Option("--protocol", help="A protocol's file, or the name of a shipped one. Repeatable.")
 ]
+RegisterAddress = Annotated[
+    str,
+    typer.Option(
+        "--register",
+        envvar="VIGIE_REGISTER",
+        help="The register of patients: an SQLite file, or postgresql+psycopg://... Never the queue's.",
+    ),
+]
+By = Annotated[str, typer.Option("--by", help="Who does it; else the user of the machine.")]
+OwnProtocols = Annotated[
+    list[str],
+    typer.Option("--protocol-file", help="A protocol's file, beside those that are shipped. Repeatable."),
+]
+PatientId = Annotated[str, typer.Argument(metavar="ID", help="As vigie patient list shows it.")]
+Identity = Annotated[bool, typer.Option("--identity", help="Show who they are; that it was shown is noted.")]
+AccountName = Annotated[str, typer.Argument(metavar="NAME", help="Of the account.")]
+AsJson = Annotated[bool, typer.Option("--json", help="For programs: JSON on standard output.")]
+ZoneShown = Annotated[str, typer.Option(help="Zone of the times shown.")]
 
 
 class CloseRouge(StrEnum):
@@ -93,13 +140,17 @@ def demo(
     ] = None,
     patients: Annotated[int, typer.Option(min=1, help="How many patients are simulated.")] = 2000,
     days: Annotated[int, typer.Option(min=1, help="Days that are behind them when it begins.")] = 30,
-    speed: Annotated[float, typer.Option(min=1, help="Seconds of the patients' time in one of ours.")] = 600,
+    speed: Annotated[float, typer.Option(min=1, help="Seconds of the patients' time in one of ours.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same patients.")] = 1,
     folder: Annotated[
         Path | None, typer.Option("--out", help="A new or empty folder to keep the log and the queue in.")
     ] = None,
+    web: Annotated[bool, typer.Option(envvar="VIGIE_WEB", help="Serve the nurses' pages.")] = True,
 ) -> None:
-    """Run a simulated cell and watch its queue fill, time running fast."""
+    """Run a simulated cell on a busy morning: its queue in the terminal, and the nurses' pages in a browser.
+
+    With --speed 600 a day passes in a few minutes.
+    """
     import triage.demo
 
     went = triage.demo.run(
@@ -109,6 +160,7 @@ def demo(
         speed=speed,
         seed=seed,
         folder=folder,
+        web=web,
         progress=_watched(),
     )
     typer.echo(went)
@@ -325,6 +377,587 @@ def queue(
             triage.watch.show(store, clock, where, at_most)
 
 
+@app.command(
+    epilog="Example: vigie serve --data /var/lib/vigie --protocol insuffisance_cardiaque --port 8080"
+)
+def serve(
+    file: ConfigFile = None,
+    data: DataFolder = None,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(help="A protocol's file, or the name of a shipped one. Repeatable."),
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0: any free one.")] = None,
+    log: LogAddress = None,
+) -> None:
+    """Take packets over HTTP, durably, and put alerts in the queue, until Ctrl-C or SIGTERM.
+
+    With --log redis://... it only takes packets, into a log that vigie work processes share; without, it is all in one.
+    Every setting can be given in a TOML file or in the environment: vigie config show.
+    """
+    import engine.config
+    import engine.intake_service
+    import engine.service
+    import engine.warmup
+    import triage.depth
+    import triage.policy
+    import triage.store
+    import triage.web.child
+    import triage.work.outgoing
+
+    given = {"data": data, "protocols": protocol or None, "host": host, "port": port, "log": log}
+    settings, _ = engine.config.load(file, given)
+    engine.service.messages(settings)
+    with _watched() as progress:
+        engine.warmup.warm(progress)
+    settings.data.mkdir(parents=True, exist_ok=True)
+    policy = triage.policy.read(settings.policy)
+    with triage.store.open(settings.database or settings.data / "queue.sqlite", policy) as store:
+        depth = triage.depth.of(store)
+        outbox = triage.work.outgoing.Outbox(store.engine)
+        if settings.log:
+            service: engine.service.Service = engine.intake_service.IntakeService(settings, depth, outbox)
+        else:
+            service = engine.service.Service(settings, store.apply, depth, outbox)
+        with engine.service.stopped_by_signals(service), triage.web.child.beside(settings):
+            service.run(lambda address: typer.echo(f"vigie: listening at {address}"))
+
+
+@app.command(epilog="Example: vigie web --data /var/lib/vigie --port 8081")
+def web(
+    file: ConfigFile = None,
+    data: DataFolder = None,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(help="A protocol's file, or the name of a shipped one. Repeatable."),
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0: any free one.")] = None,
+    register: Annotated[
+        str,
+        typer.Option(envvar="VIGIE_REGISTER", help="The register of patients; without it, pseudonyms only."),
+    ] = "",
+) -> None:
+    """Show the queue to the nurses' browsers, until Ctrl-C or SIGTERM. vigie serve begins it beside itself.
+
+    Accounts are made by vigie user create. Several may run on one queue, on any machine that reaches its database.
+    """
+    import engine.config
+    import engine.service
+    import triage.web.serving
+
+    given = {"data": data, "protocols": protocol or None, "web_host": host, "web_port": port}
+    settings, _ = engine.config.load(file, given)
+    engine.service.messages(settings)
+    pages = triage.web.serving.Pages(settings, register)
+    with engine.service.stopped_by_signals(pages):
+        pages.run(lambda address: typer.echo(f"vigie: pages at {address}"))
+
+
+@app.command(
+    epilog="Example: vigie link 7K2M-9QXT-4HJD-0BWE --protocol covidom --base https://vigie.example.org"
+)
+def link(
+    patients: Annotated[list[str], typer.Argument(help="Ids of patients.")],
+    protocol: Annotated[str, typer.Option(help="Whose questionnaire is asked.")],
+    base: Annotated[str, typer.Option(help="Address at which patients reach the pages.")],
+    hours: Annotated[float, typer.Option(min=1, max=168, help="How long the links are good.")] = 24,
+    file: ConfigFile = None,
+    data: DataFolder = None,
+) -> None:
+    """Print links with which patients answer a questionnaire without an account: one line each, id and link."""
+    import time
+
+    import engine.config
+    import engine.protocols
+    import triage.people.seal
+    import triage.web.links
+
+    settings, _ = engine.config.load(file, {"data": data})
+    engine.protocols.load_all([protocol])
+    seal = triage.people.seal.load(settings.data / "web.key")
+    until_ms = time.time_ns() // 1_000_000 + round(hours * 3_600_000)
+    for patient in patients:
+        token = triage.web.links.Link.new(patient, protocol, until_ms).sealed(seal)
+        typer.echo(f"{patient},{base.rstrip('/')}/q/{token}")
+
+
+@app.command(epilog="Example: vigie work --log redis://127.0.0.1:6379/0 --shards 0-7 --data /var/lib/vigie")
+def work(
+    shards: Annotated[str, typer.Option(help="Partitions of the log to work on: 0-7, or 0,3,8-11.")],
+    file: ConfigFile = None,
+    data: DataFolder = None,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(help="A protocol's file, or the name of a shipped one. Repeatable."),
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address for /readyz and /metrics.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port for them; 0: any free one.")] = None,
+    log: LogAddress = None,
+) -> None:
+    """Take some partitions of a log on Redis through the line, and put alerts in the queue, until SIGTERM.
+
+    A partition is worked on by one process at a time, that which holds its lease; another that is given the same one
+    waits for it. Killed and started again, anywhere where the data folder is, it goes on from its checkpoint.
+    """
+    import engine.config
+    import engine.service
+    import engine.warmup
+    import engine.worker
+    import triage.depth
+    import triage.policy
+    import triage.store
+
+    given = {"data": data, "protocols": protocol or None, "host": host, "port": port, "log": log}
+    settings, _ = engine.config.load(file, given)
+    if not settings.log:
+        raise typer.BadParameter("work needs a log on Redis: --log redis://... or VIGIE_LOG")  # noqa: TRY003, EM101
+    wanted = engine.worker.partitions_of(shards)
+    engine.service.messages(settings)
+    with _watched() as progress:
+        engine.warmup.warm(progress)
+    settings.data.mkdir(parents=True, exist_ok=True)
+    policy = triage.policy.read(settings.policy)
+    with triage.store.open(settings.database or settings.data / "queue.sqlite", policy) as store:
+        worker = engine.worker.Worker(settings, wanted, store, triage.depth.of(store))
+        with engine.service.stopped_by_signals(worker):
+            worker.run(lambda address: typer.echo(f"vigie: working, {address}/readyz says how far"))
+
+
+@app.command(
+    epilog="Example: vigie bridge mqtts://broker.example --to http://127.0.0.1:8080 --key-file bridge.key "
+    "--username vigie-bridge --password-file bridge.password"
+)
+def bridge(
+    url: Annotated[
+        str,
+        typer.Argument(help="Of the broker: mqtt://host:port, mqtts:// with TLS; or redis://, rediss://."),
+    ],
+    to: Annotated[str, typer.Option("--to", metavar="URL", help="The service: http://host:port.")],
+    key_file: Annotated[Path, typer.Option(help="File with the key of the source that the bridge is.")],
+    topic: Annotated[
+        str, typer.Option(help="What to subscribe to; '+' is any one level. Of MQTT.")
+    ] = "vigie/+/packets",
+    stream: Annotated[
+        str, typer.Option(metavar="NAME", help="The stream to read: entries with a field 'body'. Of Redis.")
+    ] = "vigie:packets",
+    share: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GROUP",
+            help="Share the messages with the other bridges of a group; with Redis always one, else vigie.",
+        ),
+    ] = None,
+    client_id: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="By which the broker knows the session; one of its own. Else vigie-bridge, or the host's name.",
+        ),
+    ] = None,
+    quarantine: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for bodies that the service will never take.")
+    ] = Path("vigie-bridge-quarantine"),
+    username: Annotated[str | None, typer.Option(metavar="NAME", help="At the broker.")] = None,
+    password_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File with the password at the broker.")
+    ] = None,
+    ca: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Authorities to trust, in PEM, for mqtts and https; else the system's."
+        ),
+    ] = None,
+    in_flight: Annotated[
+        int, typer.Option(min=1, max=65_535, help="Messages in hand at once, each of at most 16 MiB.")
+    ] = 64,
+    stop_s: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="At a stop, time for what is in hand.")
+    ] = 20,
+) -> None:
+    """Carry bodies from an MQTT broker, or a Redis Stream, to a service; each is acknowledged when that has it on disk.
+
+    A process of its own, until Ctrl-C or SIGTERM. Status 2 when broker or service will not have it.
+    """
+    from ingest.bridges import mqtt, redis_stream
+    from ingest.bridges.settings import Settings
+
+    if url.startswith(("redis:", "rediss:")):
+        redis_stream.run(
+            redis_stream.Settings(
+                server=url,
+                service=to,
+                key_file=key_file,
+                stream=stream,
+                group=share or "vigie",
+                name=client_id,
+                quarantine=quarantine,
+                username=username,
+                password_file=password_file,
+                ca=ca,
+                in_flight=in_flight,
+                stop_s=stop_s,
+            )
+        )
+        return
+    mqtt.run(
+        Settings(
+            broker=url,
+            service=to,
+            key_file=key_file,
+            topic=topic,
+            share=share,
+            client_id=client_id,
+            quarantine=quarantine,
+            username=username,
+            password_file=password_file,
+            ca=ca,
+            in_flight=in_flight,
+            stop_s=stop_s,
+        )
+    )
+
+
+@app.command(
+    epilog="Example: vigie load http://127.0.0.1:8080 --key-file key --packets 250000 --body 1000 --seconds 10"
+)
+def load(
+    url: Annotated[str, typer.Argument(help="Of a running service, http://host:port.")],
+    key_file: Annotated[
+        Path, typer.Option(help="File with the key of a source for everyone, its limits beyond the load.")
+    ],
+    packets_: Annotated[float, typer.Option("--packets", help="Packets a second, in all.")] = 1000,
+    body: Annotated[int, typer.Option(help="Packets of a body.")] = 100,
+    seconds: Annotated[float, typer.Option(help="How long.")] = 10,
+    connections: Annotated[int, typer.Option(help="Connections at once.")] = 16,
+    patients: Annotated[
+        int, typer.Option(help="Patients in turn; simulated, their ids begin with 0.")
+    ] = 100_000,
+    low: Annotated[
+        int, typer.Option(help="Every so many-th reading raises an alert; 0: none does.")
+    ] = 99_991,
+) -> None:
+    """Send simulated readings at a steady rate, whatever comes back, and say how fast the answers were.
+
+    Not for a service with real patients: the readings go the whole way, into the queue.
+    """
+    from ingest.simulator.load import Load, run
+
+    asked = Load(packets_, body, seconds, connections, patients, low)
+    with _watched() as progress:
+        progress.step("load", round(asked.requests), "requests")
+        typer.echo(str(run(url, key_file.read_text("ascii").strip(), asked, progress.advance)))
+
+
+@app.command(epilog="Example: vigie capacity --data /var/lib/vigie-capacity")
+def capacity(
+    file: ConfigFile = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="A new or empty folder on the disk that is meant; else a temporary one."),
+    ] = None,
+) -> None:
+    """Measure for about a minute how many patients this machine can hold, and what stops it first."""
+    import tempfile
+
+    import engine.capacity
+    import engine.config
+    import engine.warmup
+    import triage.store
+
+    with tempfile.TemporaryDirectory(prefix="vigie-capacity-") as temporary, _watched() as progress:
+        engine.warmup.warm(progress)
+        settings, _ = engine.config.load(file, {"data": data or Path(temporary) / "data"})
+        with triage.store.open(Path(temporary) / "queue.sqlite") as store:
+            typer.echo(str(engine.capacity.measure(settings, store.apply, progress)))
+
+
+@app.command(epilog="Example: vigie backup /backups/vigie-2026-11-27 --data /var/lib/vigie")
+def backup(
+    out: Annotated[Path, typer.Argument(help="Folder to make.")],
+    file: ConfigFile = None,
+    data: DataFolder = None,
+) -> None:
+    """Copy a service's folder while it runs: log, checkpoints, history, queue, sources; the copy is checked."""
+    import engine.backup
+    import engine.config
+    import triage.store
+
+    settings, _ = engine.config.load(file, {"data": data})
+    if settings.log:
+        raise typer.BadParameter("the log is on Redis, which is backed up by its own means: docs/several.md")  # noqa: TRY003, EM101
+    queue_file = triage.store.file_of(settings.database or settings.data / "queue.sqlite")
+    with _watched() as progress:
+        typer.echo(f"{out}: {engine.backup.backup(settings.data, out, queue_file, progress)}")
+
+
+@app.command(epilog="Example: vigie restore /backups/vigie-2026-11-27 --data /var/lib/vigie")
+def restore(
+    copy: Annotated[Path, typer.Argument(help="What `vigie backup` made.")],
+    file: ConfigFile = None,
+    data: DataFolder = None,
+) -> None:
+    """Make a service's folder of a backup, in a new or empty folder; every file is checked."""
+    import engine.backup
+    import engine.config
+
+    settings, _ = engine.config.load(file, {"data": data})
+    with _watched() as progress:
+        typer.echo(f"{settings.data}: {engine.backup.restore(copy, settings.data, progress)}")
+
+
+@app.command(epilog="Example: vigie monitoring /etc/vigie/monitoring")
+def monitoring(folder: Annotated[Path, typer.Argument(help="Folder to write to.")]) -> None:
+    """Write alert rules for Prometheus and a dashboard for Grafana."""
+    import engine.monitoring
+
+    for path in engine.monitoring.write(folder):
+        typer.echo(path)
+
+
+@config.command("show", epilog="Example: vigie config show --config vigie.toml")
+def config_show(
+    file: ConfigFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: JSON on standard output.")] = False,
+) -> None:
+    """Show every setting, its value and where that comes from; secrets are hidden."""
+    import json
+    from dataclasses import asdict
+
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    import engine.config
+
+    shown = engine.config.show(*engine.config.load(file))
+    if as_json:
+        typer.echo(json.dumps([asdict(each) for each in shown], ensure_ascii=False, indent=1))
+        return
+    drawn = Table("setting", "value", "from", "what it is", box=box.HORIZONTALS)
+    for each in shown:
+        drawn.add_row(*map(Text, (each.name, each.value, each.origin, each.about)))
+    _print(drawn)
+
+
+@sources.command("create", epilog="Example: vigie source create home-gateway --cell 'Cellule Nord'")
+def source_create(
+    name: Annotated[str, typer.Argument(help="Its name: a-z, 0-9, '.', '_', '-'.")],
+    cell: Annotated[
+        list[str], typer.Option(help="It may send for the patients of this cell. Repeatable.")
+    ] = [],  # noqa: B006 - Typer copies it
+    patient: Annotated[list[str], typer.Option(help="It may send for this patient. Repeatable.")] = [],  # noqa: B006 - likewise
+    everyone: Annotated[bool, typer.Option("--everyone", help="It may send for every patient.")] = False,
+    requests: Annotated[float | None, typer.Option(help="Requests a second, at most.")] = None,
+    packets_: Annotated[float | None, typer.Option("--packets", help="Packets a second, at most.")] = None,
+    bytes_: Annotated[float | None, typer.Option("--bytes", help="Bytes a second, at most.")] = None,
+    body: Annotated[int | None, typer.Option(help="Bytes of a body, at most.")] = None,
+    file: ConfigFile = None,
+    data: DataFolder = None,
+) -> None:
+    """Add a source and print its key, which is shown this once."""
+    from ingest.sources import Limits, Source
+
+    given = {"requests_per_s": requests, "packets_per_s": packets_, "bytes_per_s": bytes_, "body_bytes": body}
+    limits = Limits(**{field: value for field, value in given.items() if value is not None})  # type: ignore[arg-type]
+    source = Source(name, tuple(cell), tuple(patient), everyone, limits)
+    with _sources(file, data) as kept:
+        typer.echo(kept.create(source, _who()))
+
+
+@sources.command("list", epilog="Example: vigie source list")
+def source_list(
+    file: ConfigFile = None,
+    data: DataFolder = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: JSON on standard output.")] = False,
+) -> None:
+    """List the sources: what each may send for, its limits, how many good keys it has."""
+    import json
+    from dataclasses import asdict
+
+    with _sources(file, data) as kept:
+        found = kept.all()
+    if as_json:
+        typer.echo(json.dumps([asdict(each) for each in found], ensure_ascii=False, indent=1))
+    for each in found if not as_json else ():
+        state = "revoked" if each.revoked_ms else _count(each.keys, "key")
+        typer.echo(f"{each.name}: {state}; {each.enrolled}")
+
+
+@sources.command("rotate", epilog="Example: vigie source rotate home-gateway --overlap 48")
+def source_rotate(
+    name: Annotated[str, typer.Argument(help="Of the source.")],
+    overlap: Annotated[
+        float, typer.Option(min=0, metavar="HOURS", help="How long the older keys stay good.")
+    ] = 24,
+    file: ConfigFile = None,
+    data: DataFolder = None,
+) -> None:
+    """Give a source a new key and print it; the older ones end after a while."""
+    with _sources(file, data) as kept:
+        typer.echo(kept.rotate(name, 3600 * overlap, _who()))
+
+
+@sources.command("revoke", epilog="Example: vigie source revoke home-gateway")
+def source_revoke(
+    name: Annotated[str, typer.Argument(help="Of the source.")],
+    file: ConfigFile = None,
+    data: DataFolder = None,
+) -> None:
+    """End a source, for good: a running service refuses its keys within a second."""
+    with _sources(file, data) as kept:
+        kept.revoke(name, _who())
+    typer.echo(f"{name}: revoked")
+
+
+@sources.command("record", epilog="Example: vigie source record --lines 50")
+def source_record(
+    file: ConfigFile = None,
+    data: DataFolder = None,
+    at_most: Annotated[int, typer.Option("--lines", min=1, help="Show so many lines.")] = 100,
+) -> None:
+    """Show what was done to sources, and what was refused, minute by minute."""
+    from datetime import UTC, datetime
+
+    with _sources(file, data) as kept:
+        for each in kept.record(at_most):
+            minute = datetime.fromtimestamp(each.minute_ms / 1000, UTC).strftime("%Y-%m-%d %H:%MZ")
+            said = " ".join(filter(None, (each.what, f"({each.detail})" if each.detail else "")))
+            by = f" by {each.who}" if each.who else ""
+            typer.echo(f"{minute} {each.source or '(unknown)'}: {said}{by}, {each.count}")
+
+
+@users.command("create", epilog="Example: vigie user create marie --role nurse --cell 'Cellule Nord'")
+def user_create(
+    name: Annotated[str, typer.Argument(help="Its name: 2 to 40 of a-z, 0-9, '.', '_', '-'; never changed.")],
+    role: Annotated[Role, typer.Option(help="What the person does.")],
+    cell: Annotated[
+        list[str], typer.Option(help="A nurse or a cardiologist sees the patients of this cell. Repeatable.")
+    ] = [],  # noqa: B006 - Typer copies it
+    display: Annotated[str, typer.Option(help="How it is shown; else by its name.")] = "",
+    openid: Annotated[
+        str | None,
+        typer.Option(metavar="SUBJECT", help="What the OpenID provider calls the person: a RPPS number."),
+    ] = None,
+    no_password: Annotated[
+        bool, typer.Option("--no-password", help="The person comes by OpenID Connect only.")
+    ] = False,
+    address: QueueAddress = "queue.sqlite",
+) -> None:
+    """Make an account and print its first password: shown this once, to be changed at the first sign-in."""
+    from triage.people.accounts import accounts
+    from triage.people.administration import NewAccount
+
+    if no_password and openid is None:
+        raise typer.BadParameter("--no-password: say with --openid how the person comes in")  # noqa: TRY003, EM101
+    new = NewAccount(name, role, cell, display, openid)
+    with accounts(address) as kept:
+        given = kept.create(new, _shell(), _now_ms(), password=not no_password)
+    typer.echo(given or f"{name}: comes in by OpenID Connect")
+
+
+@users.command("list", epilog="Example: vigie user list")
+def user_list(address: QueueAddress = "queue.sqlite", as_json: AsJson = False) -> None:
+    """List the accounts: role, cells, how each stands; with --json, their tokens too."""
+    import json
+
+    import triage.people.view
+    from triage.people.accounts import accounts
+
+    with accounts(address, create=False) as kept:
+        found, tokens = kept.accounts(), kept.tokens()
+    if as_json:
+        typer.echo(json.dumps(triage.people.view.as_rows(found, tokens), ensure_ascii=False, indent=1))
+    for each in found if not as_json else ():
+        typer.echo(triage.people.view.line(each, _now_ms()))
+
+
+@users.command("disable", epilog="Example: vigie user disable marie")
+def user_disable(name: AccountName, address: QueueAddress = "queue.sqlite") -> None:
+    """Let nobody in by an account any more; whoever is in is out with the next request."""
+    from triage.people.accounts import accounts
+
+    with accounts(address, create=False) as kept:
+        kept.disable(name, _shell(), _now_ms())
+    typer.echo(f"{name}: disabled")
+
+
+@users.command("reset", epilog="Example: vigie user reset marie --second-factor")
+def user_reset(
+    name: AccountName,
+    second_factor: Annotated[
+        bool, typer.Option("--second-factor", help="Take the second factor away too: the telephone is lost.")
+    ] = False,
+    address: QueueAddress = "queue.sqlite",
+) -> None:
+    """Print a new first password; the account is unlocked, enabled, and out of all its sessions."""
+    from triage.people.accounts import accounts
+
+    with accounts(address, create=False) as kept:
+        typer.echo(kept.reset(name, _shell(), _now_ms(), second=second_factor))
+
+
+@users.command("unlock", epilog="Example: vigie user unlock marie")
+def user_unlock(name: AccountName, address: QueueAddress = "queue.sqlite") -> None:
+    """Let somebody try again who is locked out after wrong attempts."""
+    from triage.people.accounts import accounts
+
+    with accounts(address, create=False) as kept:
+        kept.unlock(name, _shell(), _now_ms())
+    typer.echo(f"{name}: unlocked")
+
+
+@users.command("token", epilog="Example: vigie user token marie --name night-report --days 90")
+def user_token(
+    account: AccountName,
+    name: Annotated[str, typer.Option(help="What the token is called: a-z, 0-9, '.', '_', '-'.")],
+    scope: Annotated[Scope, typer.Option(help="read, or work: all that the account may.")] = Scope.READ,
+    days: Annotated[int, typer.Option(help="How long it is good.")] = 90,
+    revoke: Annotated[bool, typer.Option("--revoke", help="End the token of this name instead.")] = False,
+    address: QueueAddress = "queue.sqlite",
+) -> None:
+    """Make a token, with which a program acts as an account, and print it, which is shown this once."""
+    from triage.people.accounts import accounts
+
+    with accounts(address, create=False) as kept:
+        if revoke:
+            kept.revoke_token(account, name, _shell(), _now_ms())
+            typer.echo(f"{account}: token {name} revoked")
+        else:
+            typer.echo(kept.make_token(account, name, scope, days, _shell(), _now_ms()))
+
+
+@trail.command("verify", epilog="Example: vigie audit verify --expect 3f0c5ad1e2...")
+def audit_verify(
+    expect: Annotated[
+        str, typer.Option(metavar="HASH", help="A head that was noted before: it must still be there.")
+    ] = "",
+    address: QueueAddress = "queue.sqlite",
+) -> None:
+    """Go through the whole trail; say how many entries there are and its head. Status 1 when it is broken."""
+    import triage.audit
+
+    with _queue_engine(address) as database:
+        found = triage.audit.verify(database, expect.strip().lower())
+    if found.problem:
+        raise typer.Exit(_say(f"audit trail: {found.problem}", FAILED))
+    typer.echo(f"{_count(found.entries, 'entry', 'entries')}, whole; head {found.head}")
+
+
+@trail.command("export", epilog="Example: vigie audit export --out audit.jsonl")
+def audit_export(
+    out: Annotated[Path, typer.Option(help="File to write, one JSON object a line; whole or not at all.")],
+    address: QueueAddress = "queue.sqlite",
+) -> None:
+    """Write the whole trail to a file, and say its head. It is written as it is: verify says whether it is whole."""
+    import triage.audit_export
+
+    with _queue_engine(address) as database:
+        count, head = triage.audit_export.export(database, out)
+    typer.echo(f"{out}: {_count(count, 'entry', 'entries')}; head {head}")
+
+
 @app.command(epilog="Example: vigie warmup")
 def warmup() -> None:
     """Compile the kernels once, so that workers start at once."""
@@ -380,14 +1013,24 @@ def protocol_explain(
 
 
 @logs.command("verify", epilog="Example: vigie log verify /var/lib/vigie/log")
-def log_verify(path: Annotated[Path, typer.Argument(help="The log's file.")]) -> None:
-    """Read a whole log and check every checksum; beside a running writer too. Status 1 when it is damaged."""
+def log_verify(
+    log: Annotated[str, typer.Argument(help="The log's file, or the address redis://... of one on Redis.")],
+) -> None:
+    """Read a whole log and check every checksum; beside a running service too."""
+    import ingest.streams.verify
     from ingest.log import LogReader
+    from ingest.streams.server import is_address
 
-    with LogReader(path) as log:
-        report = log.verify()
+    report: object
+    if is_address(log):
+        report = found = ingest.streams.verify.verify(log)
+        ok = found.ok
+    else:
+        with LogReader(log) as reader:
+            report = read = reader.verify()
+            ok = read.ok
     typer.echo(str(report))
-    if not report.ok:
+    if not ok:
         raise typer.Exit(FAILED)
 
 
@@ -405,6 +1048,170 @@ def log_trim(
         removed = log.trim(before)
         first = log.first_offset
     typer.echo(f"{path}: {_count(removed, 'entry', 'entries')} removed, the first offset is now {first}")
+
+
+@patients.command("enrol", epilog="Example: vigie patient enrol --by 'Mme Martin'")
+def patient_enrol(
+    address: RegisterAddress = "register.sqlite",
+    by: By = "",
+    protocol_file: OwnProtocols = [],  # noqa: B006
+) -> None:
+    """Begin to follow a person: asks on a terminal, else reads a JSON object. Says the patient's new id."""
+    import triage.identity.register
+    from triage.identity.person import Care, Person
+
+    values = _asked(protocol_file, changes=False)
+    with triage.identity.register.open(address) as register:
+        taken = register.enrol(Person.of(values), Care.of(values), by)
+    typer.echo(taken.id)
+    _look_at(taken.notes)
+
+
+@patients.command("correct", epilog="Example: vigie patient correct 7K2M-9QXT-4HJD-0BWE")
+def patient_correct(
+    patient: PatientId,
+    address: RegisterAddress = "register.sqlite",
+    by: By = "",
+    protocol_file: OwnProtocols = [],  # noqa: B006 - Typer copies it
+) -> None:
+    """Correct what is known of a patient: asks on a terminal, else reads a JSON object of what changes."""
+    import triage.identity.register
+
+    values = _asked(protocol_file, changes=True)
+    with triage.identity.register.open(address, create=False) as register:
+        taken = register.correct(patient, values, by)
+    typer.echo(f"{patient}: {taken.what}{' ' * bool(taken.fields)}{', '.join(taken.fields)}")
+    _look_at(taken.notes)
+
+
+@patients.command("import", epilog="Example: vigie patient import patients.csv --dry-run")
+def patient_import(
+    file: Annotated[Path, typer.Argument(help="CSV in UTF-8; the first line names the columns.")],
+    address: RegisterAddress = "register.sqlite",
+    by: By = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done; change nothing.")
+    ] = False,
+    keep_good: Annotated[
+        bool, typer.Option("--keep-good", help="Leave out lines that are wrong (status 1), instead of all.")
+    ] = False,
+    protocol_file: OwnProtocols = [],  # noqa: B006 - Typer copies it
+) -> None:
+    """Enrol or update the patients of a list: all of it, or nothing where a line is wrong."""
+    import triage.identity.importing
+
+    known = _protocol_ids(protocol_file)
+    with _watched() as progress:
+        done = triage.identity.importing.import_list(
+            address, file, known, by, dry_run=dry_run, keep_good=keep_good, progress=progress
+        )
+    typer.echo(str(done))
+    if done.mistakes:
+        raise typer.Exit(_say("\n".join(map(str, done.mistakes)), FAILED))
+
+
+@patients.command("list", epilog="Example: vigie patient list --cell 'Cellule Nord'")
+def patient_list(
+    address: RegisterAddress = "register.sqlite",
+    cell: Annotated[str | None, typer.Option(help="Of this cell only.")] = None,
+    everybody: Annotated[bool, typer.Option("--all", help="Those too who are no longer followed.")] = False,
+    identity: Identity = False,
+    by: By = "",
+    as_json: AsJson = False,
+    zone: ZoneShown = "Europe/Paris",
+) -> None:
+    """List who is followed: id, cell, protocols; names only when asked for."""
+    import json
+
+    import triage.identity.register
+    import triage.identity.view
+    import triage.watch
+
+    where = triage.watch.zone(zone)
+    with triage.identity.register.open(address, create=False) as register:
+        found = register.patients(cell=cell, followed=None if everybody else True)
+        persons = register.persons([each.id for each in found], by) if identity else {}
+    if as_json:
+        typer.echo(json.dumps(triage.identity.view.as_rows(found, persons), ensure_ascii=False, indent=1))
+    else:
+        _print(triage.identity.view.table(found, persons, where))
+
+
+@patients.command("show", epilog="Example: vigie patient show 7K2M-9QXT-4HJD-0BWE --identity")
+def patient_show(
+    patient: PatientId,
+    address: RegisterAddress = "register.sqlite",
+    identity: Identity = False,
+    by: By = "",
+    as_json: AsJson = False,
+    zone: ZoneShown = "Europe/Paris",
+) -> None:
+    """Show one patient: cells, protocols, and what was done by whom; the person only when asked for."""
+    import json
+
+    import triage.identity.register
+    import triage.identity.view
+    import triage.watch
+
+    where = triage.watch.zone(zone)
+    with triage.identity.register.open(address, create=False) as register:
+        found = register.patient(patient)
+        persons = register.persons([patient], by) if identity else {}
+        stays, changes = register.stays(patient), register.changes(patient)
+    if as_json:
+        (row,) = triage.identity.view.as_rows([found], persons)
+        typer.echo(json.dumps(row, ensure_ascii=False, indent=1))
+    else:
+        _print(triage.identity.view.card(found, stays, changes, persons, where))
+
+
+@patients.command("transfer", epilog="Example: vigie patient transfer 7K2M-9QXT-4HJD-0BWE --to 'Cellule Sud'")
+def patient_transfer(
+    patient: PatientId,
+    to: Annotated[
+        str, typer.Option("--to", metavar="CELL", help="The cell that follows the patient from now on.")
+    ],
+    address: RegisterAddress = "register.sqlite",
+    by: By = "",
+) -> None:
+    """Give a patient to another cell."""
+    import triage.identity.register
+
+    with triage.identity.register.open(address, create=False) as register:
+        register.transfer(patient, to, by)
+    typer.echo(f"{patient}: in {to}")
+
+
+@patients.command(
+    "close", epilog="Example: vigie patient close 7K2M-9QXT-4HJD-0BWE --reason 'fin de programme'"
+)
+def patient_close(
+    patient: PatientId,
+    reason: Annotated[str, typer.Option(help="Why; kept with the identity.")],
+    address: RegisterAddress = "register.sqlite",
+    by: By = "",
+) -> None:
+    """End the follow-up of a patient. There is no way back: who returns is enrolled anew."""
+    import triage.identity.register
+
+    with triage.identity.register.open(address, create=False) as register:
+        register.end(patient, reason, by)
+    typer.echo(f"{patient}: no longer followed")
+
+
+@patients.command("enrolment", epilog="Example: vigie patient enrolment --out enrolment.csv")
+def patient_enrolment(
+    out: Annotated[Path, typer.Option(help="CSV to write, whole or not at all.")],
+    address: RegisterAddress = "register.sqlite",
+) -> None:
+    """Write who is followed by what, for the engine; nothing of who they are is in it."""
+    import engine.enrolment
+    import triage.identity.register
+
+    with triage.identity.register.open(address, create=False) as register:
+        enrolled = register.enrolments()
+    engine.enrolment.write(out, enrolled)
+    typer.echo(f"{out}: {_count(len(enrolled), 'patient')}")
 
 
 @packets.command(
@@ -431,6 +1238,77 @@ def packet_show(
     typer.echo(str(shown))
     if shown.refused:
         raise typer.Exit(FAILED)
+
+
+@contextmanager
+def _sources(file: Path | None, data: Path | None) -> "Iterator[Sources]":
+    """Open the sources of the service that is configured."""
+    import engine.config
+    import engine.service
+    from ingest.sources import Sources
+
+    settings, _ = engine.config.load(file, {"data": data})
+    kept = Sources(engine.service.folder_of_sources(settings))
+    try:
+        yield kept
+    finally:
+        kept.close()
+
+
+@contextmanager
+def _queue_engine(address: str) -> "Iterator[Engine]":
+    """Open the database of a queue that is there."""
+    import triage.database
+    import triage.store
+
+    triage.store.open(address, create=False).close()
+    database = triage.database.connect(triage.database.address(address))
+    try:
+        yield database
+    finally:
+        database.dispose()
+
+
+def _shell() -> str:
+    """Who acts, in the audit trail: no account has a colon in its name."""
+    return f"shell:{_who()}"
+
+
+def _now_ms() -> int:
+    import time
+
+    return time.time_ns() // 1_000_000
+
+
+def _who() -> str:
+    """Who runs this, for the record."""
+    from getpass import getuser
+
+    return getuser()
+
+
+def _asked(protocol_files: list[str], *, changes: bool) -> dict[str, object]:
+    """Ask who somebody is, or what of it changes."""
+    from triage.identity import ask
+
+    known = _protocol_ids(protocol_files)
+    if not sys.stdin.isatty():
+        return ask.from_json(sys.stdin.read(), known, changes=changes)
+    return ask.from_person(
+        lambda text: input(f"{text} : "), lambda text: typer.echo(text, err=True), known, changes=changes
+    )
+
+
+def _look_at(notes: tuple[str, ...]) -> None:
+    for note in notes:
+        typer.echo(f"to be looked at: {note}", err=True)
+
+
+def _protocol_ids(files: list[str]) -> list[str]:
+    """Give the ids of the protocols that a patient may be followed by: those that are shipped, and `files`."""
+    from engine.protocols import load_all, shipped
+
+    return [*shipped(), *(protocol.id for protocol in load_all(files))]
 
 
 def _watched() -> "AbstractContextManager[Progress]":

@@ -1,6 +1,6 @@
 """Accounts: received = applied + duplicate + late + quarantined, for each source, at every moment."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -34,6 +34,21 @@ class Accounts:
 
     def __init__(self, by_source: Mapping[str, Account] | None = None) -> None:
         self.by_source: dict[str, Account] = dict(by_source or {})
+
+    @classmethod
+    def together(cls, several: "Iterable[Accounts]") -> "Accounts":
+        """Add up the accounts of several lines."""
+        out = cls()
+        for accounts in several:
+            for source, each in accounts.by_source.items():
+                account = out.of(source)
+                account.received += each.received
+                account.applied += each.applied
+                account.duplicate += each.duplicate
+                account.late += each.late
+                for reason, count in each.quarantined.items():
+                    account.quarantined[reason] = account.quarantined.get(reason, 0) + count
+        return out
 
     def of(self, source: str) -> Account:
         """Account of a source."""

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from engine.checkpointfile import Arrays, CheckpointError, Header, Plan
+from engine.fence import Fence, FencedError
 
 __all__ = ["Writing", "write", "write_beside"]
 
@@ -108,9 +109,15 @@ class Writing:
 
 
 def write_beside(
-    folder: Path, header: Header, arrays: Arrays, blobs: Mapping[str, bytes] | None = None
+    folder: Path,
+    header: Header,
+    arrays: Arrays,
+    blobs: Mapping[str, bytes] | None = None,
+    fence: Fence | None = None,
 ) -> Writing:
     """Write a checkpoint in a child process. See `engine.checkpointfile.Plan` for the parameters.
+
+    With a `fence`, the checkpoint gets its name only while that is still ours.
 
     The arrays may be changed as soon as this returns. Nothing is committed until `Writing.poll` or `wait`
     says so.
@@ -133,13 +140,22 @@ def write_beside(
         os.close(reading)
         os.close(writing)
         plan.close(written=False)
+        _check(fence)
         path = write(folder, header, arrays, blobs)
         return Writing(path, time.perf_counter() - started, None, inline=f"fork: {error.strerror}")
     if pid == 0:
-        _run_child(plan, writing, parent)
+        _run_child(plan, writing, parent, fence)
     os.close(writing)
     plan.close(written=True)  # by the child, which removes the file itself if it fails
     return Writing(plan.path, time.perf_counter() - started, _Child(pid, reading, plan.temporary))
+
+
+def _check(fence: Fence | None) -> None:
+    if fence is not None:
+        try:
+            fence.check()
+        except FencedError as error:
+            raise CheckpointError(str(error)) from error
 
 
 def _fork() -> int:
@@ -160,7 +176,13 @@ def _fork() -> int:
         return pid
 
 
-def _run_child(plan: Plan, pipe: int, parent: int) -> NoReturn:
+def _said(error: BaseException) -> str:
+    if isinstance(error, CheckpointError):
+        return str(error)
+    return str(getattr(error, "strerror", None) or repr(error))
+
+
+def _run_child(plan: Plan, pipe: int, parent: int, fence: Fence | None) -> NoReturn:
     status = 1
     try:
         signal.set_wakeup_fd(-1)  # an event loop of the parent must not hear of our signals
@@ -171,6 +193,7 @@ def _run_child(plan: Plan, pipe: int, parent: int) -> NoReturn:
         for low, high in itertools.pairwise((-1, *kept, 1 << 20)):
             os.closerange(low + 1, high)
         plan.fill()
+        _check(fence)
         if os.getppid() == parent:
             plan.publish()
             status = 0
@@ -179,7 +202,7 @@ def _run_child(plan: Plan, pipe: int, parent: int) -> NoReturn:
             plan.close(written=False)
     except BaseException as error:  # noqa: BLE001 - nothing may leave a child but its exit status
         with contextlib.suppress(OSError):
-            os.write(pipe, str(getattr(error, "strerror", None) or repr(error)).encode())
+            os.write(pipe, _said(error).encode())
         plan.close(written=False)
     finally:
         os._exit(status)

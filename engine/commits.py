@@ -4,6 +4,7 @@ The set is committed when the last of its files is there. Until then, and where 
 it are what a restart has; the alerts of a set that failed are in the next one.
 """
 
+import time
 from pathlib import Path
 
 import polars as pl
@@ -11,6 +12,7 @@ import polars as pl
 from engine import saved
 from engine.beside import Writing, write_beside
 from engine.checkpoint import CheckpointError
+from engine.fence import Fence
 from engine.line import Line
 from rules.alerts import SCHEMA
 
@@ -27,20 +29,26 @@ class Commits:
     line : Line
     committed : int or None
         Offset of the set that the line started from.
+    fence : Fence, optional
+        Whose the folder must still be when a file of a set gets its name.
 
     Attributes
     ----------
     committed, before : int or None
         Offsets of the newest whole set and of the one before; both are kept.
+    committed_s : float
+        When the newest whole set was, or the start: seconds of the monotonic clock.
     problems : list of str
         Why sets failed.
     """
 
-    def __init__(self, folder: Path, line: Line, committed: int | None) -> None:
+    def __init__(self, folder: Path, line: Line, committed: int | None, fence: Fence | None = None) -> None:
         self.committed = committed
         self.before: int | None = None
+        self.committed_s = time.monotonic()
         self.problems: list[str] = []
         self._folder = folder
+        self._fence = fence
         self._line = line
         self._alerts: list[pl.DataFrame] = []  # emitted since the last whole set
         self._writing: list[Writing] = []
@@ -66,7 +74,7 @@ class Commits:
             for k, shard in enumerate(line.shards):
                 folder = saved.folder_of(self._folder, k)
                 self._writing.append(
-                    write_beside(folder, saved.header(line, k), saved.arrays(shard), blobs[k])
+                    write_beside(folder, saved.header(line, k), saved.arrays(shard), blobs[k], self._fence)
                 )
         except CheckpointError as error:
             self._fail(error)
@@ -83,6 +91,7 @@ class Commits:
             return
         self._writing = []
         del self._alerts[: self._frames]
+        self.committed_s = time.monotonic()
         if self._offset != self.committed:
             self.before, self.committed = self.committed, self._offset
         saved.prune_sets(self._folder, self._offset, self.before)

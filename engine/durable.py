@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,19 +22,25 @@ import numpy as np
 import polars as pl
 
 from engine import saved
+from engine.accounts import Accounts
 from engine.checkpoint import CheckpointError
 from engine.commits import Commits
+from engine.fence import Fence
 from engine.history import History
 from engine.kept import readings
-from engine.line import Line
-from engine.program import Program
+from engine.line import Line, Processed
+from engine.program import DAY_MS, Program
+from engine.refused import Refused
 from engine.roster import Roster
 from engine.strip_keeper import Strips
+from ingest.appender import Appender
+from ingest.columns import Batch
 from ingest.decode import Decoder
+from ingest.linelog import LineLog
 from ingest.log import Damage, Log, LogBusyError
 from ingest.signals import plausible_ranges
 
-__all__ = ["HEARTBEAT", "DurableLine", "Sink", "Upkeep", "decoder"]
+__all__ = ["HEARTBEAT", "DurableLine", "Sink", "Step", "Tenure", "Upkeep", "decoder"]
 
 Sink = Callable[[pl.DataFrame], object]
 """Takes rows of `rules.alerts.SCHEMA` and has them on the disk when it returns; the same rows may come again."""
@@ -41,6 +48,14 @@ Sink = Callable[[pl.DataFrame], object]
 HEARTBEAT = "heartbeat"
 """Source of the empty entries that say that the line hears."""
 
+_TRIM_S = 600.0
+"""How often a live line looks whether the log holds what is older than it is kept."""
+
+_PACE_S = 0.025
+"""Least time from one live step to the next. A step has its price, however little it takes; and what the line does not
+use of the interpreter, intake does."""
+
+_LATELY = 20  # problems that are not repeated
 _LOOK_S = 0.25
 """How long a live line waits for a new entry before it looks at its other duties."""
 
@@ -53,12 +68,40 @@ class Upkeep:
     is first; in both cases only if there was an entry. `heartbeat_s`: how often `DurableLine.run` appends an empty
     entry; less than the program's `deaf_after_ms`, so that a night without readings is not taken for an outage of
     the line. `history_rows`: readings that may wait in memory for history's next commit; 0: no history is kept.
+    `keep_days`: entries of the log that are older are removed, once nothing needs them any more; 0: none is.
     """
 
     checkpoint_s: float = 60.0
     checkpoint_entries: int = 100_000
     heartbeat_s: float = 60.0
     history_rows: int = 1_000_000
+    keep_days: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one step of the line did, for who measures; times are seconds."""
+
+    entries: int
+    done: Processed
+    decode_s: float
+    process_s: float
+    commit_s: float
+    """Quarantine, history and the sink."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tenure:
+    """What a line has that works on one partition, while it may.
+
+    `log` is the partition, closed with the line. It is not appended to from here, so the line sends no heartbeats: who
+    fills the log does. `fence` is whose the folder must be when a checkpoint gets its name. `hold` is called before
+    anything is read or written, and raises where that is no longer allowed.
+    """
+
+    log: LineLog
+    fence: Fence
+    hold: Callable[[], None]
 
 
 def decoder(program: Program) -> Decoder:
@@ -68,7 +111,7 @@ def decoder(program: Program) -> Decoder:
 
 
 class DurableLine:
-    """A line in a folder: ``log``, ``checkpoints/`` and ``history/``.
+    """A line in a folder: ``log``, ``checkpoints/``, ``history/`` and ``quarantine``.
 
     One process at a time has a folder (the log's lock sees to it). `step`, `catch_up`, `run`, `checkpoint` and
     `close` are for one thread; `log.append` is for any.
@@ -86,13 +129,19 @@ class DurableLine:
     upkeep : Upkeep
     wall_ms : callable
         The clock for heartbeats, ms UTC.
+    watch : callable, optional
+        Told of each `Step`, in the thread that steps.
+    tenure : Tenure, optional
+        For a partition of a log that several workers share; by default the log is the file ``log`` in the folder.
 
     Attributes
     ----------
-    log : ingest.log.Log
+    log : LineLog
     line : Line
     problems : list of str
         What an operator must see: checkpoints that could not be used or written, damage in the log, gaps.
+    unbalanced : list of str
+        Sources whose accounts did not balance: a fault of Vigie.
     rebuilt : str
         Why the state was rebuilt from the log; "" where it was not.
 
@@ -102,7 +151,7 @@ class DurableLine:
         The folder's files cannot be used; the message says which and why.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but three have defaults that fit
         self,
         folder: Path | str,
         program: Program,
@@ -112,6 +161,8 @@ class DurableLine:
         roster: Roster | None = None,
         upkeep: Upkeep = Upkeep(),
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        watch: Callable[[Step], None] | None = None,
+        tenure: Tenure | None = None,
     ) -> None:
         deaf_ms = program.options.deaf_after_ms
         if deaf_ms and not 0 < 1000 * upkeep.heartbeat_s < deaf_ms:
@@ -124,15 +175,26 @@ class DurableLine:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.program = program
         self.problems: list[str] = []
+        self.unbalanced: list[str] = []
         self.rebuilt = ""
         self._sink = sink
         self._wall_ms = wall_ms
+        self._watch = watch
+        self._settled = threading.Lock()
         self._upkeep = upkeep
         self._heartbeat_due = 0.0
+        self._trim_due = 0.0
         self._decoder = decoder(program)
+        self._fence = tenure.fence if tenure is not None else None
+        self._hold = tenure.hold if tenure is not None else lambda: None
         self._open = ExitStack()
         try:
-            self.log = self._open.enter_context(Log.open(self.folder / "log"))
+            self.log = self._open.enter_context(
+                tenure.log if tenure is not None else Log.open(self.folder / "log")
+            )
+            self._beats = self.log if isinstance(self.log, Appender) else None
+            self.refused = Refused(self.folder / "quarantine")
+            self._open.callback(self.refused.close)
             self.line = self._open.enter_context(Line(program, shards=shards, roster=roster))
             self.history = History(self.folder / "history", shards) if upkeep.history_rows else None
             self._restore()
@@ -147,7 +209,7 @@ class DurableLine:
         restored = saved.restore(self.line, checkpoints)
         self.problems += restored.problems
         first = self.log.first_offset
-        self._commits = Commits(checkpoints, self.line, restored.offset)
+        self._commits = Commits(checkpoints, self.line, restored.offset, self._fence)
         if restored.offset is None:
             self.line.next_offset = first
             if restored.problems:
@@ -197,6 +259,26 @@ class DurableLine:
 
     # Running -------------------------------------------------------------------------------------------------
 
+    def accounts(self) -> Accounts:
+        """Give the accounts as they were between two batches; from any thread, waits for at most one batch."""
+        with self._settled:
+            return deepcopy(self.line.accounts)
+
+    def lag_s(self) -> float:
+        """Give how long the oldest entry that has not gone through has waited, in seconds; from any thread."""
+        received_ms = self.log.receipt_ms(self.line.next_offset)
+        return 0.0 if received_ms is None else max(0.0, (self._wall_ms() - received_ms) / 1000)
+
+    @property
+    def checkpoint_age_s(self) -> float:
+        """Seconds since the newest checkpoint was whole, or since the start."""
+        return time.monotonic() - self._commits.committed_s
+
+    @property
+    def sound(self) -> bool:
+        """Whether the line can be gone on with: false after a step failed half way."""
+        return self._sound
+
     @property
     def next_offset(self) -> int:
         """Where the log is read on."""
@@ -232,6 +314,7 @@ class DurableLine:
             A step before this one failed half way: the state is not to be gone on with. Open the folder again.
         """
         self._check()
+        self._hold()
         self._deliver()
         damaged: list[Damage] = []
         start = self.line.next_offset
@@ -240,14 +323,21 @@ class DurableLine:
             # Damage that is behind the entries read is met again with the next.
             end = entries[-1].offset if entries else damaged[-1].last_offset
             self._note_damage([each for each in damaged if each.last_offset <= end])
+            began = time.perf_counter()
             batch, quarantine = self._decoder.decode(
                 [(e.offset, e.receipt_ms, e.source, e.body) for e in entries],
                 clock_ms=self.line.clock_ms or 0,
                 next_offset=end + 1,
             )
             heard = np.array([entry.receipt_ms for entry in entries], np.int64)
+            decoded = time.perf_counter()
+            self.refused.add(batch, quarantine)
             self._sound = False
-            done = self.line.process(batch, quarantine, heard)
+            processing = time.perf_counter()
+            with self._settled:
+                done = self.line.process(batch, quarantine, heard)
+            self._audit(batch)
+            processed = time.perf_counter()
             if len(done.alerts):
                 self._undelivered.append(done.alerts)
             if self.history is not None:
@@ -255,10 +345,14 @@ class DurableLine:
                     self.history.append(shard, start, batch.next_offset, readings(batch, outcome))
                 self._strips.take(batch, done.alerts)
                 if self.history.buffered >= self._upkeep.history_rows:
+                    self._hold()
                     self.history.commit(batch.next_offset)
             self._sound = True
             self._entries += len(entries)
             self._deliver()
+            if self._watch is not None:
+                commit_s = time.perf_counter() - processed + processing - decoded
+                self._watch(Step(len(entries), done, decoded - began, processed - processing, commit_s))
         self._commits.follow()
         self._note()
         if self._entries and not self._commits.busy and self._is_due():
@@ -276,20 +370,43 @@ class DurableLine:
         """Run live until `stop` is set: take what comes, and say every minute that the line hears."""
         while not stop.is_set():
             self._beat()
-            if not self.step():
+            began = time.monotonic()
+            if self.step():
+                stop.wait(max(0.0, began + _PACE_S - time.monotonic()))
+            else:
+                self._trim()
                 self.log.wait_for(self.line.next_offset, _LOOK_S)
 
     def _beat(self) -> None:
         now = time.monotonic()
-        if now >= self._heartbeat_due:
+        if self._beats is not None and now >= self._heartbeat_due:
             self._heartbeat_due = now + self._upkeep.heartbeat_s
             with suppress(LogBusyError):  # then there is more than enough to hear
-                self.log.append(HEARTBEAT, b"", self._wall_ms(), timeout=0).add_done_callback(self._beaten)
+                self._beats.append(HEARTBEAT, b"", self._wall_ms(), timeout=0).add_done_callback(self._beaten)
 
     def _beaten(self, ticket: "Future[int]") -> None:
         error = None if ticket.cancelled() else ticket.exception()
         if error is not None:
-            self.problems.append(f"heartbeat: {error}")
+            self._problem(f"heartbeat: {error}")
+
+    def _audit(self, batch: Batch) -> None:
+        """See that every packet of the sources of a batch is accounted for."""
+        for source in batch.sources:
+            account = self.line.accounts.by_source.get(source)
+            if account is not None and not account.balanced and source not in self.unbalanced:
+                self.unbalanced.append(source)
+                self.problems.append(
+                    f"accounts of source {source} do not balance before offset {batch.next_offset}: {account}"
+                )
+
+    def _trim(self) -> None:
+        """Remove what is old enough from the log, now and then, when there is nothing else to do."""
+        now = time.monotonic()
+        days = self._upkeep.keep_days
+        if days and now >= self._trim_due:
+            self._trim_due = now + _TRIM_S
+            old = self.log.offset_at(self._wall_ms() - round(days * DAY_MS))
+            self.log.trim(min(old, self.trimmable))
 
     def _check(self) -> None:
         if not self._sound:
@@ -305,7 +422,12 @@ class DurableLine:
 
     def _note_damage(self, damaged: list[Damage]) -> None:
         for each in damaged:
-            self.problems.append(f"{self.log.path}: {each}")
+            self._problem(f"{self.log.path}: {each}")
+
+    def _problem(self, text: str) -> None:
+        """Note a problem; what was said lately is not said again."""
+        if text not in self.problems[-_LATELY:]:
+            self.problems.append(text)
 
     # Checkpoints ---------------------------------------------------------------------------------------------
 
@@ -314,6 +436,7 @@ class DurableLine:
 
     def _begin_checkpoint(self) -> None:
         """Commit history, then begin to write the state of all shards at this offset."""
+        self._hold()
         if self.history is not None:
             self.history.commit(self.line.next_offset)
             self._strips.commit()
@@ -323,7 +446,8 @@ class DurableLine:
         self._note()
 
     def _note(self) -> None:
-        self.problems += self._commits.problems
+        for problem in self._commits.problems:
+            self._problem(problem)
         self._commits.problems.clear()
 
     def checkpoint(self) -> int | None:

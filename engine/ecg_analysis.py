@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from engine.ecg_design import design
+from engine.ecg_holter import Measures, measures
 from ingest.formats.lead import Lead
 from ingest.formats.marked_beats import Marked
 from kernels import SOURCE_HASH, ecg_lead, qrs, rhythms
@@ -78,6 +79,8 @@ class Analysis:
         Episodes.
     quality : Spans, optional
         What has been judged; None when there was no signal to judge.
+    measures : Measures
+        Rate by minute, heart rate variability, burdens by hour, counted from the record's first sample.
     """
 
     rate_hz: float
@@ -87,6 +90,7 @@ class Analysis:
     classes: list[str] | None
     rhythm: Spans
     quality: Spans | None
+    measures: Measures = field(default_factory=Measures)
 
 
 def analyse(lead: Lead, strip_s: float | None = None) -> Analysis:
@@ -112,7 +116,14 @@ def analyse(lead: Lead, strip_s: float | None = None) -> Analysis:
     classes = [_CLASSES[kind] for kind in kinds.tolist()]
     lost = _lost(lead.samples, lead.rate_hz)
     return Analysis(
-        lead.rate_hz, n, beats, decided, classes, _joined(rows, LABELS), _graded(_joined(rows, GRADES), lost)
+        lead.rate_hz,
+        n,
+        beats,
+        decided,
+        classes,
+        _joined(rows, LABELS),
+        _graded(_joined(rows, GRADES), lost),
+        measures(rows, classes=True),
     )
 
 
@@ -139,6 +150,7 @@ def follow(marked: Marked) -> Analysis:
         marked.classes,
         _joined(work.rows[:count], LABELS),
         None,
+        measures(work.rows[:count], classes=marked.classes is not None),
     )
 
 
@@ -222,8 +234,9 @@ def as_json(
     """Write an analysis as one line of JSON: the same bytes for the same input and kernels.
 
     Keys: ``beats``, ``beats_decided``, ``classes`` (only where they are known), ``rhythm`` (start, end, label,
-    moment of decision), ``quality`` (start, end, level); and ``record``, ``channel``, ``rate_hz``, ``samples``,
-    ``kernels``; last `answers`, what was asked of the record as a whole (``alarm``, ``label``).
+    moment of decision), ``quality`` (start, end, level), ``measures`` (start, end, name, value); and ``record``,
+    ``channel``, ``rate_hz``, ``samples``, ``kernels``; last `answers`, what was asked of the record as a whole
+    (``alarm``, ``label``).
     """
     rhythm, quality = analysis.rhythm, analysis.quality
     out: dict[str, Any] = {
@@ -248,5 +261,12 @@ def as_json(
             list(each)
             for each in zip(quality.start.tolist(), quality.end.tolist(), quality.label, strict=True)
         ]
+    found = analysis.measures
+    out["measures"] = [
+        list(each)
+        for each in zip(
+            found.start.tolist(), found.end.tolist(), found.name, found.value.tolist(), strict=True
+        )
+    ]
     out |= answers or {}
     return json.dumps(out, separators=(",", ":")) + "\n"

@@ -1,5 +1,6 @@
 """The page that a clinician reads of ECG records: what was found, where, and the strips; one file, no network."""
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -8,6 +9,7 @@ import jinja2
 import numpy as np
 
 from engine.ecg_analysis import QRS_ONLY, UNUSABLE, Analysis
+from engine.ecg_holter import Measures
 from engine.ecg_strips import GRID, rates, strip, trend
 from ingest.formats.lead import Lead
 from kernels import SOURCE_HASH
@@ -44,6 +46,12 @@ _VAGUE = {"ASYS": "PAUSE", "NSVT": "VT"}
 
 _LEVELS = {UNUSABLE: "inexploitable", QRS_ONLY: "lisible pour les seuls QRS"}
 
+_BURDENS = (
+    ("Charge en extrasystoles ventriculaires", "pvc_burden_percent", "beats", "battements"),
+    ("Charge en extrasystoles supraventriculaires", "sve_burden_percent", "beats", "battements"),
+    ("Charge en fibrillation atriale", "af_burden_percent", "watched_min", "minutes"),
+)
+
 _STRIPS = 12
 _ROWS = 200
 _ROW_S = 10.0
@@ -59,6 +67,20 @@ class Found:
     end: str
     duration: str
     decided: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """A line of the table of hours; a figure that is not determined is a dash."""
+
+    start: str
+    rate: str
+    watched: str
+    fibrillation: str
+    ventricular: str
+    supraventricular: str
+    sdnn: str
+    rmssd: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +100,7 @@ class Section:
     facts: list[tuple[str, str]]
     episodes: list[Found]
     left_out: int
+    hours: list[Hour]
     trend: str
     strips: list[Traced]
 
@@ -106,6 +129,7 @@ def section(name: str, lead: Lead | None, analysis: Analysis) -> Section:
         _facts(analysis, shown),
         found,
         max(0, len(shown) - _ROWS),
+        _hours(analysis),
         trend(analysis),
         drawn,
     )
@@ -160,6 +184,7 @@ def _facts(analysis: Analysis, shown: list[int]) -> list[tuple[str, str]]:
         counts = [(analysis.classes.count(each), words) for each, words in CLASSES.items()]
         said = ", ".join(f"{_number(count)} {words}" for count, words in counts if count)
         out.append(("Classes des battements", said or "aucun battement"))
+    out += _summed_up(analysis)
     labels = {rhythm.label[k] for k in shown}
     for label in [*(each for each in RHYTHMS if each in labels), *sorted(labels - set(RHYTHMS))]:
         mine = [k for k in shown if rhythm.label[k] == label]
@@ -179,6 +204,58 @@ def _facts(analysis: Analysis, shown: list[int]) -> list[tuple[str, str]]:
         out.append((f"Signal {_LEVELS.get(level, level)}", f"{_seconds(total / rate)} ({_decimal(share)} %)"))
     if not quality.label:
         out.append(("Signal", "bon de bout en bout"))
+    return out
+
+
+def _summed_up(analysis: Analysis) -> list[tuple[str, str]]:
+    """Say rate by minute, variability and burdens of the whole record; what is not determined is said to be so."""
+    found = analysis.measures
+    out = []
+    minutes = list(found.of("rate_minute").values())
+    if minutes:
+        said = f"de {min(minutes):.0f} à {max(minutes):.0f}/min sur {_count(len(minutes), 'minute')}"
+        out.append(("Fréquence moyenne par minute", said))
+    if analysis.classes is not None:
+        out.append(("Variabilité", _variability(found)))
+    for title, name, weight, unit in _BURDENS:
+        value = found.weighted(name, weight)
+        if np.isfinite(value):
+            whole = round(sum(found.of(weight).values()))
+            out.append((title, f"{_decimal(value)} % de {_number(whole)} {unit}"))
+    return out
+
+
+def _variability(found: Measures) -> str:
+    """Say the medians of the fives of minutes."""
+    sdnn, rmssd, pnn50 = (list(found.of(name).values()) for name in ("sdnn_ms", "rmssd_ms", "pnn50_percent"))
+    if not sdnn:
+        return "non déterminée : pas de période de 5 minutes avec 80 % d’intervalles N-N"
+    figures = f"SDNN {np.median(sdnn):.0f} ms, RMSSD {np.median(rmssd):.0f} ms, "
+    figures += f"pNN50 {_decimal(float(np.median(pnn50)))} %"
+    return f"{figures} (médianes de {_count(len(sdnn), 'période')} de 5 minutes, intervalles N-N seuls)"
+
+
+def _hours(analysis: Analysis) -> list[Hour]:
+    """Lines of the table of hours, from the record's first sample on."""
+    hour = 3600.0 * analysis.rate_hz
+    out = []
+    for h in range(math.ceil(analysis.length / hour)):
+        found = analysis.measures.within(h * hour, (h + 1) * hour)
+        if not found.name:
+            continue
+        watched = list(found.of("watched_min").values())
+        out.append(
+            Hour(
+                f"{h} h",
+                _figure(found.weighted("rate_hour", "watched_min"), 0),
+                _figure(sum(watched) if watched else math.nan, 0),
+                _figure(found.weighted("af_burden_percent", "watched_min"), 1),
+                _figure(found.weighted("pvc_burden_percent", "beats"), 1),
+                _figure(found.weighted("sve_burden_percent", "beats"), 1),
+                _figure(found.mean("sdnn_ms"), 0),
+                _figure(found.mean("rmssd_ms"), 0),
+            )
+        )
     return out
 
 
@@ -216,6 +293,11 @@ def _strips(lead: Lead, analysis: Analysis, shown: list[int]) -> list[Traced]:
 
 
 # French figures ----------------------------------------------------------------------------------------------
+
+
+def _figure(value: float, decimals: int) -> str:
+    """Say a figure, or that it is not determined."""
+    return f"{value:.{decimals}f}".replace(".", ",") if math.isfinite(value) else "–"
 
 
 def _decimal(value: float) -> str:

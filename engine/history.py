@@ -39,7 +39,9 @@ FORMAT = 1
 _MARK = "committed.json"
 _DAY_MS = 86_400_000
 _ORDER = ["patient", "signal", "t_ms", "offset", "milli", "receipt_ms", "status", "outcome"]
-_ROWS = 65536  # of one row group: sorted by patient, so that a patient's rows are in few of them
+# Of one row group. Sorted by patient, a patient's rows are in few of them, and each is read whole: a year of a patient
+# among 100,000 took 290 ms with 65,536 rows, 155 ms with this; 90 days 73 ms and 41 ms, and no less with fewer rows.
+_ROWS = 16_384
 
 
 class Outcome(IntEnum):

@@ -4,7 +4,7 @@ The one way, for live running, replay, the demonstration and the tests.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -63,7 +63,8 @@ def load(
     protocols: Sequence[str | Path],
     *,
     limits: Path | None = None,
-    enrolment: Path | None = None,
+    enrolment: Path | Mapping[str, enrolments.Enrolled] | None = None,
+    at_ms: int | None = None,
     zone: str = "Europe/Paris",
     options: Options | None = None,
 ) -> Loaded:
@@ -75,8 +76,11 @@ def load(
         Files, or names of shipped protocols.
     limits : Path, optional
         A book of limits (`rules.limits`).
-    enrolment : Path, optional
+    enrolment : Path or mapping of str to Enrolled, optional
         See `engine.enrolment`. Without one, and for patients that are not in it, all protocols apply.
+    at_ms : int, optional
+        Follow-ups that were over by then (ms UTC) have no protocol any more; for a line that runs live. Without it
+        each lasts as long as the readings do, for a replay.
     zone : str
         Of the patients that the enrolment gives no zone.
     options : Options, optional
@@ -93,18 +97,29 @@ def load(
     """
     loaded = load_all(protocols)
     book = LimitBook.load(limits, loaded) if limits else None
-    enrolled = enrolments.read(enrolment, [each.id for each in loaded]) if enrolment else {}
+    enrolled = _enrolled(enrolment, [each.id for each in loaded])
     zones = (zone, *sorted({each.zone for each in enrolled.values() if each.zone} - {zone}))
     index = {each.id: p for p, each in enumerate(loaded)}
     members = {
         patient: Member(
-            tuple(sorted(index[name] for name in each.programmes)),
+            tuple(sorted(index[name] for name in each.at(at_ms))),
             zones.index(each.zone or zone),
             each.cell,
         )
         for patient, each in enrolled.items()
     }
     return compose(loaded, book, members, replace(options or Options(), zones=zones))
+
+
+def _enrolled(
+    enrolment: Path | Mapping[str, enrolments.Enrolled] | None, protocols: Sequence[str]
+) -> Mapping[str, enrolments.Enrolled]:
+    if enrolment is None:
+        return {}
+    if isinstance(enrolment, Path):
+        return enrolments.read(enrolment, protocols)
+    enrolments.check(enrolment, protocols)
+    return enrolment
 
 
 def compose(

@@ -1,6 +1,7 @@
 """A shard: some of the patients, their state, and the one way in, `Shard.process`."""
 
 from dataclasses import dataclass
+from time import perf_counter
 
 import numpy as np
 import numpy.typing as npt
@@ -107,6 +108,10 @@ class Outcome:
     changes: Changes
     features: list[Seen]
     """What the rules saw, where the shard watches it; else empty."""
+    kernel_s: float = 0.0
+    """Seconds from packets to features, ECG among it."""
+    rule_s: float = 0.0
+    """Seconds from features to transitions."""
 
 
 class Shard:
@@ -188,11 +193,14 @@ class Shard:
         """
         if rows is None:
             rows = np.arange(len(batch), dtype=np.int64)
+        begun = perf_counter()
         slots = self._slots(batch, clock, rows)
         derived = self.streams.feed(batch, rows, slots)
         pass_ = _Pass(self, batch, clock, rows, slots, derived)
         changes = pass_.run()
-        return Outcome(rows, pass_.applied, derived, changes, pass_.seen)
+        kernel_s = pass_.advanced_s - begun
+        rule_s = perf_counter() - pass_.advanced_s
+        return Outcome(rows, pass_.applied, derived, changes, pass_.seen, kernel_s, rule_s)
 
     def _slots(self, batch: Batch, clock: Clock, rows: I64) -> npt.NDArray[np.int32]:
         state = self.state
@@ -230,9 +238,11 @@ class _Pass:
         self.derived = derived
         self.applied = np.zeros(len(rows), np.uint8)
         self.seen: list[Seen] = []
+        self.advanced_s = 0.0
 
     def run(self) -> Changes:
         events, journal, entries, blocks = self._advance()
+        self.advanced_s = perf_counter()
         if self.shard.watch_features:
             self._watch(events, blocks)
         rules, when, clear = self._verdicts(blocks, events)

@@ -20,7 +20,8 @@ from engine.history import sync
 from engine.strips import Chunk, Wanted
 from ingest.columns import Batch
 from ingest.decode import Decoder
-from ingest.log import Damage, Log
+from ingest.linelog import LineLog
+from ingest.logfile import Damage
 
 __all__ = ["MOST_CHUNKS", "Strips"]
 
@@ -50,7 +51,7 @@ class Strips:
     ----------
     folder : Path
         Of history.
-    log : Log
+    log : LineLog
     decoder : Decoder
         Of its own: what it decoded before is overwritten.
     next_offset : int
@@ -60,7 +61,7 @@ class Strips:
     """
 
     def __init__(
-        self, folder: Path, log: Log, decoder: Decoder, next_offset: int, most: int = MOST_CHUNKS
+        self, folder: Path, log: LineLog, decoder: Decoder, next_offset: int, most: int = MOST_CHUNKS
     ) -> None:
         self.folder = folder
         self._log = log

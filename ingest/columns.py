@@ -85,7 +85,7 @@ class Batch:
 
 @dataclass(slots=True)
 class Quarantine:
-    """Refused packets as columns; `raw` holds the bytes of each."""
+    """Refused packets as columns; `raw` holds the bytes of each, where they were asked for."""
 
     offset: npt.NDArray[np.int64]  # of the log entry
     receipt_ms: npt.NDArray[np.int64]

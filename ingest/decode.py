@@ -13,7 +13,11 @@ from ingest.columns import Batch, PacketKind, Quarantine
 from ingest.signals import MAX_CODE, SIGNALS, Kind
 from kernels import decode as kernel
 
-__all__ = ["MAX_RAW", "Act", "Decoder", "act_of", "check", "decode"]
+__all__ = ["MAX_RAW", "TURNED_AWAY", "Act", "Decoder", "act_of", "check", "decode"]
+
+TURNED_AWAY = "turned away "
+"""What the log puts before the name of a source in an entry that holds what that source may not send. No source has
+such a name, as there is a blank in it."""
 
 MAX_RAW = 4096
 """Bytes of a refused packet that quarantine keeps, at most."""
@@ -43,6 +47,8 @@ class Decoder:
         Plausible range by code, of `ingest.signals.plausible_ranges`.
     act_source : str
         The one source whose packets may be acts of the cell.
+    raw : bool
+        Whether quarantine keeps the bytes of what it refuses; without, `Quarantine.raw` is empty.
 
     Raises
     ------
@@ -51,9 +57,15 @@ class Decoder:
     """
 
     def __init__(
-        self, low: npt.NDArray[np.float64], high: npt.NDArray[np.float64], *, act_source: str = "cell"
+        self,
+        low: npt.NDArray[np.float64],
+        high: npt.NDArray[np.float64],
+        *,
+        act_source: str = "cell",
+        raw: bool = True,
     ) -> None:
         self._low, self._high = _ranges(low, high)
+        self._raw = raw
         self._act_source = act_source
         self._leads = np.zeros(MAX_CODE + 1, np.uint8)
         for signal in SIGNALS:
@@ -71,11 +83,12 @@ class Decoder:
         offsets = np.array([entry[0] for entry in entries], np.int64)
         receipts = np.array([entry[1] for entry in entries], np.int64)
         names: dict[str, int] = {}
-        sources = np.array([names.setdefault(entry[2], len(names)) for entry in entries], np.int64)
+        named = [entry[2].removeprefix(TURNED_AWAY) for entry in entries]
+        sources = np.array([names.setdefault(name, len(names)) for name in named], np.int64)
         if len(names) > np.iinfo(np.uint16).max + 1:
             msg = f"{len(names)} sources in one batch: at most 65536 are legal"
             raise ValueError(msg)
-        acts = np.array([entry[2] == self._act_source for entry in entries], np.uint8)
+        flags = np.array([self._flags(entry[2]) for entry in entries], np.uint8)
         bodies = [entry[3] for entry in entries]
         body_at = np.zeros(len(bodies) + 1, np.int64)
         np.cumsum([len(body) for body in bodies], out=body_at[1:])
@@ -86,7 +99,7 @@ class Decoder:
 
         columns, refused = self._buffers(kernel.capacities(size, len(bodies)))
         n, values, chunks, samples, bad = kernel.decode_bodies(
-            blob, body_at, offsets, receipts, sources, acts, self._low, self._high, self._leads,
+            blob, body_at, offsets, receipts, sources, flags, self._low, self._high, self._leads,
             kernel.MARGIN, self._stack, columns, refused,
         )  # fmt: skip
         batch = Batch(
@@ -126,9 +139,16 @@ class Decoder:
             source=sources[entry].astype(np.uint16),
             at=at - body_at[entry],
             reason=refused.reason[:bad].copy(),
-            raw=[bytes(data[a:b]) for a, b in zip(at.tolist(), (at + kept).tolist(), strict=True)],
+            raw=[bytes(data[a:b]) for a, b in zip(at.tolist(), (at + kept).tolist(), strict=True)]
+            if self._raw
+            else [],
         )
         return batch, quarantine
+
+    def _flags(self, source: str) -> int:
+        if source == self._act_source:
+            return kernel.MAY_ACT
+        return kernel.TURNED_AWAY if source.startswith(TURNED_AWAY) else 0
 
     def _joined(self, bodies: Sequence[bytes], size: int) -> memoryview:
         """Copy bodies one after the other, zeros behind, into memory that is kept: `bytes.join` takes fresh."""

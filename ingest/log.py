@@ -14,10 +14,9 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable
-from concurrent.futures import Future
 from pathlib import Path
 
+from ingest.appender import Appender, Waiting
 from ingest.logfile import (
     Damage,
     Entry,
@@ -54,40 +53,12 @@ __all__ = [
     "Report",
 ]
 
-MAX_BODY = 16 << 20  # bytes of one batch
-MAX_SOURCE = 200  # bytes of a source's name
 _CHECKPOINT_BYTES = 16 << 20  # of bodies, after which the WAL is copied into the file
 _CHECKPOINT_GROUPS = 2000  # or after so many transactions, each of which writes a page or two
 _TRIM_ROWS = 256  # of one transaction: appending waits for at most one
 
 
-class _Waiting:
-    """A batch in the queue."""
-
-    __slots__ = ("body", "receipt_ms", "source", "ticket")
-
-    def __init__(self, source: bytes, body: bytes, receipt_ms: int) -> None:
-        self.source = source
-        self.body = body
-        self.receipt_ms = receipt_ms
-        self.ticket: Future[int] = Future()
-
-
-def _waiting(source: str, body: bytes, receipt_ms: int) -> _Waiting:
-    name = source.encode()
-    if not 1 <= len(name) <= MAX_SOURCE:
-        msg = f"a source's name of {len(name)} bytes: legal are 1 to {MAX_SOURCE}"
-        raise ValueError(msg)
-    if len(body) > MAX_BODY:
-        msg = f"a batch of {len(body)} bytes: legal are 0 to {MAX_BODY}"
-        raise ValueError(msg)
-    if not 0 <= receipt_ms < 1 << 62:
-        msg = f"receipt time {receipt_ms}: legal are milliseconds since 1970"
-        raise ValueError(msg)
-    return _Waiting(name, bytes(body), int(receipt_ms))
-
-
-class Log(LogReader):
+class Log(Appender, LogReader):
     """Writes a log, and reads it.
 
     Parameters
@@ -114,8 +85,8 @@ class Log(LogReader):
             undo.callback(os.close, self._lock_fd)
             self._writer_connection = open_writing(path, first_offset, 4 * _CHECKPOINT_BYTES)
             undo.callback(self._writer_connection.close)
-            super().__init__(path)
-            undo.callback(super().close)
+            LogReader.__init__(self, path)
+            undo.callback(LogReader.close, self)
             extent = self._extent()
             undo.pop_all()
         self._first, self._next, self._greatest_ms = (
@@ -124,18 +95,12 @@ class Log(LogReader):
             extent.receipt_ms,
         )
         self._identity = _identity(path)
-        self._queue_bytes = max(queue_bytes, MAX_BODY)
-        self._change = threading.Condition()  # guards all below, and _next and _first
-        self._queue: list[_Waiting] = []
-        self._queued = 0
-        self._closing = False
-        self._failed: LogError | None = None
+        Appender.__init__(self, str(path), queue_bytes)
         self._writing = threading.Lock()  # one transaction at a time: appending, trimming
         self._since_checkpoint = 0
         self._groups = 0
         self.checkpoint_problem = ""
         """Why the WAL could not be copied into the file the last time; empty when it could. For metrics."""
-        self._writer = threading.Thread(target=self._write_groups, name=f"log {path.name}", daemon=True)
         self._writer.start()
 
     @classmethod
@@ -143,88 +108,7 @@ class Log(LogReader):
         """Open the log at `path` for writing, making it if it is not there."""
         return cls(path)
 
-    def append(self, source: str, body: bytes, receipt_ms: int, timeout: float | None = 5.0) -> "Future[int]":
-        """Hand in one batch.
-
-        Parameters
-        ----------
-        source : str
-            Who sent it, 1 to 200 bytes.
-        body : bytes
-            At most 16 MiB.
-        receipt_ms : int
-            When it came, ms UTC. What is kept is the greatest receipt time so far if that is later.
-        timeout : float
-            Seconds to wait for room in the queue; 0 where waiting is not allowed, as in an event loop.
-
-        Returns
-        -------
-        Future of int
-            Its result is the offset, once the batch is on the disk. Its exception is a `LogError`, and then
-            nothing was written. A ticket that is cancelled before its turn is not written.
-
-        Raises
-        ------
-        LogBusyError
-            The queue stayed full.
-        LogClosedError, LogError
-            The log is closed, or has failed for good; the message says why.
-        """
-        return self.append_many([(source, body, receipt_ms)], timeout)[0]
-
-    def append_many(
-        self, batches: Iterable[tuple[str, bytes, int]], timeout: float | None = 5.0
-    ) -> "list[Future[int]]":
-        """Hand in several batches (source, body, receipt_ms) that follow each other; see `append`.
-
-        All are taken into the queue or none.
-        """
-        new = [_waiting(*batch) for batch in batches]
-        size = sum(len(waiting.body) for waiting in new)
-        if size > self._queue_bytes:
-            msg = f"batches of {size} bytes at once: the queue takes {self._queue_bytes}"
-            raise ValueError(msg)
-        with self._change:
-            room = self._change.wait_for(
-                lambda: self._closing or self._failed or self._queued + size <= self._queue_bytes, timeout
-            )
-            if self._failed:
-                raise type(self._failed)(*self._failed.args)
-            if self._closing:
-                msg = f"{self.path}: the log is closed"
-                raise LogClosedError(msg)
-            if not room:
-                msg = (
-                    f"{self.path}: {self._queued} bytes wait for the disk, {size} more do not fit; try later"
-                )
-                raise LogBusyError(msg)
-            self._queue += new
-            self._queued += size
-            self._change.notify_all()
-        return [waiting.ticket for waiting in new]
-
-    def _write_groups(self) -> None:
-        while True:
-            with self._change:
-                self._change.wait_for(lambda: self._queue or self._closing)
-                if not self._queue:
-                    return
-                taken, self._queue, self._queued = self._queue, [], 0
-                self._change.notify_all()
-            group = [waiting for waiting in taken if waiting.ticket.set_running_or_notify_cancel()]
-            if self._failed:
-                self._refuse(group, self._failed)
-                continue
-            try:
-                first = self._write(group) if group else 0
-            except Exception as error:  # noqa: BLE001 - whatever it is, each caller must hear of it
-                self._refuse(group, error)
-            else:
-                for offset, waiting in enumerate(group, first):
-                    waiting.ticket.set_result(offset)
-                self._copy_wal()
-
-    def _write(self, group: list[_Waiting]) -> int:
+    def _write(self, group: list[Waiting]) -> int:
         """Write `group` in one transaction that is on the disk on return; give its first offset."""
         with self._writing:
             if _identity(self.path) != self._identity:
@@ -259,24 +143,13 @@ class Log(LogReader):
             self._groups += 1
             return first
 
-    def _refuse(self, group: list[_Waiting], error: Exception) -> None:
-        """Tell each caller of `group` that nothing was written."""
+    def _explain(self, error: Exception) -> LogError:
         if isinstance(error, sqlite3.Error):
-            refusal = explain(self.path, "appending", error)
-        elif isinstance(error, LogError):
-            refusal = error
-        else:
-            refusal = LogError(f"{self.path}: appending: {error!r}")
-        # A full disk and a held file pass. After any other failure what the disk holds is not known well
-        # enough to write behind it (after a failed fsync the next may succeed without having written).
-        if not refusal.passes:
-            with self._change:
-                if self._failed is None:
-                    final = f"{refusal}; nothing more is taken until the log is opened again"
-                    self._failed = type(refusal)(final)
-                self._change.notify_all()
-        for waiting in group:
-            waiting.ticket.set_exception(type(refusal)(*refusal.args))
+            return explain(self.path, "appending", error)
+        return super()._explain(error)
+
+    def _written(self) -> None:
+        self._copy_wal()
 
     def _copy_wal(self, *, whole: bool = False) -> None:
         """Copy the WAL into the file when it has grown: after the tickets, so that nobody waits for it."""
@@ -364,13 +237,9 @@ class Log(LogReader):
 
     def close(self) -> None:
         """Write what waits, then close the file and give the lock back."""
-        with self._change:
-            if self._closing:
-                return
-            self._closing = True
-            self._change.notify_all()
-        self._writer.join()
-        super().close()
+        if not self._stop_writing():
+            return
+        LogReader.close(self)
         self._copy_wal(whole=True)
         self._writer_connection.close()
         os.close(self._lock_fd)

@@ -20,6 +20,7 @@ __all__ = [
     "Damage",
     "Entry",
     "Items",
+    "LogAwayError",
     "LogBusyError",
     "LogClosedError",
     "LogDamagedError",
@@ -68,6 +69,12 @@ class LogError(Exception):
 
     passes: ClassVar[bool] = False
     """Whether the same append may succeed later by itself."""
+
+
+class LogAwayError(LogError):
+    """The server that keeps the log cannot be reached, or takes nothing at this moment."""
+
+    passes = True
 
 
 class LogBusyError(LogError):

@@ -123,6 +123,39 @@ class LogReader:
         """The offset of the newest batch, kept or trimmed; -1 when there never was one."""
         return self.next_offset - 1
 
+    def receipt_ms(self, offset: int) -> int | None:
+        """Give the receipt time of the first entry from `offset` on, ms UTC; None where there is none yet.
+
+        Raises
+        ------
+        LogError
+            The file cannot be read.
+        """
+        with self._reading:
+            try:
+                row = self._connection.execute(
+                    'SELECT receipt_ms FROM entry WHERE entry."offset" >= ? ORDER BY entry."offset" LIMIT 1',
+                    (offset,),
+                ).fetchone()
+            except sqlite3.Error as error:
+                raise explain(self.path, "reading", error) from error
+        return None if row is None else int(row[0])
+
+    def offset_at(self, receipt_ms: int) -> int:
+        """Give the first offset received at `receipt_ms` (ms UTC) or later; the next offset where there is none.
+
+        Receipt times never go back, so it is found by halving.
+        """
+        low, high = self.first_offset, self.next_offset
+        while low < high:
+            middle = (low + high) // 2
+            found = self.receipt_ms(middle)
+            if found is not None and found < receipt_ms:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
     def read(
         self,
         from_offset: int,

@@ -38,6 +38,7 @@ class Reason(IntEnum):
     BAD_ECG_SAMPLES = 36  # not bytes, odd number, none, or more than 5 minutes
     ACT_NOT_ALLOWED = 37  # an act of the cell from a source that is not the cell
     BAD_ACT = 38
+    NOT_ENROLLED = 39  # its source may not send for this patient
 
     UNKNOWN_UNIT = 48  # rows of files: no such unit, or not one of this signal
     BAD_ROW = 49  # rows of files: a number or a time that cannot be read, an empty value, too many or too few fields

@@ -96,6 +96,10 @@ _WITHIN = Parameter(
     "within_min", 0, "number", "longest time from seated to standing reading, minutes", 0, 1440
 )
 _PER_DAY = Parameter("per_day", 0, "integer", "readings expected on each local date", 1, 96)
+_PART_OF_DAY = (
+    Parameter("from", 0, "minute", "only what ended after this local time", default="00:00"),
+    Parameter("to", 1, "minute", "and not after this one; before `from`: over midnight", default="24:00"),
+)
 _PAIR = ("systolic", "diastolic")
 _SEATED = ("seated", "standing")
 
@@ -129,6 +133,23 @@ _ALL = (
     _common("mean", ops.MEAN, "mean of the readings"),
     _common("median", ops.MEDIAN, "median of the readings"),
     _common("sd", ops.SD, "standard deviation of the readings, n - 1"),
+    Statistic(
+        "sum",
+        ops.SUM,
+        "sum of the readings; those of one moment count once, by their mean",
+        window="optional",
+        parameters=_PART_OF_DAY,
+    ),
+    Statistic(
+        "weighted_mean",
+        ops.WEIGHTED_MEAN,
+        "mean of the readings, each weighted by the reading of the other signal at the same moment",
+        window="optional",
+        roles=("value", "weight"),
+        parameters=_PART_OF_DAY,
+        limit="required",
+        limit_doc="least sum of the weights; below, undetermined",
+    ),
     _common("rise", ops.RISE, "newest reading minus the least of the window before it", window="required"),
     _trend(
         "change",

@@ -16,7 +16,7 @@ from kernels.careful_path import careful_path
 from kernels.identity import hash_bytes
 from kernels.packets import ACT_CODES, SHORTEST_PACKET, Bytes, Columns, Int64, Range, Refused, capacities
 from kernels.reading import FUTURE_MS, check_columns, check_pressures, check_time, check_value, to_milli
-from kernels.refusals import NOT_A_PACKET, OK
+from kernels.refusals import NOT_A_PACKET, NOT_ENROLLED, OK
 from kernels.short_path import MARGIN, short_path
 from kernels.wire import MAX_DEPTH, skip
 
@@ -24,6 +24,8 @@ __all__ = [
     "ACT_CODES",
     "MARGIN",
     "MAX_DEPTH",
+    "MAY_ACT",
+    "TURNED_AWAY",
     "Columns",
     "Refused",
     "capacities",
@@ -36,6 +38,11 @@ __all__ = [
     "to_milli",
 ]
 
+MAY_ACT = 1
+"""Bit of a body's flags: its source may send acts of the cell."""
+TURNED_AWAY = 2
+"""Bit of a body's flags: all that is in it was sent by a source that may not send it (NOT_ENROLLED)."""
+
 
 @jit
 def decode_bodies(
@@ -44,7 +51,7 @@ def decode_bodies(
     offset: Int64,
     receipt_ms: Int64,
     source: Int64,
-    acts: Bytes,
+    flags: Bytes,
     low: Range,
     high: Range,
     leads: Bytes,
@@ -63,8 +70,8 @@ def decode_bodies(
         Where each begins and the last one ends.
     offset, receipt_ms, source : int64[bodies]
         Of the log entry that brought the body: written to each of its packets.
-    acts : uint8[bodies]
-        1 where the source may send acts of the cell.
+    flags : uint8[bodies]
+        MAY_ACT, TURNED_AWAY or 0.
     low, high : float64[codes]
         Plausible range by code, in the signal's unit; NaN where the code is not that of a spot signal.
     leads : uint8[codes]
@@ -99,7 +106,8 @@ def decode_bodies(
         first_row = row
         short_run = False  # the last refusal is of objects too short to be a packet
         while at < stop:
-            if at + margin <= size:
+            turned_away = flags[body] & TURNED_AWAY
+            if at + margin <= size and not turned_away:
                 after, pairs = short_path(data, at, stop, latest_ms, low, high, out, row, value)
                 if after >= 0:
                     at = after
@@ -111,12 +119,15 @@ def decode_bodies(
             after, reason = skip(data, at, stop, stack)
             if reason != OK:
                 after = stop
+            elif turned_away:
+                # What is too short to be a packet stays so: `capacities` counts on it.
+                reason = np.int64(NOT_ENROLLED if after - at >= SHORTEST_PACKET else NOT_A_PACKET)
             else:
                 reason, pairs, samples = careful_path(
                     data,
                     at,
                     receipt_ms[body],
-                    acts[body] != 0,
+                    flags[body] & MAY_ACT != 0,
                     low,
                     high,
                     leads,

@@ -14,11 +14,11 @@ from typing import NamedTuple
 import numpy as np
 
 from kernels import atrial_fibrillation as af
-from kernels import beats, ectopy, episodes, qrs, quality, rhythms, ventricular, ventricular_runs
+from kernels import beats, ectopy, episodes, holter, qrs, quality, rhythms, ventricular, ventricular_runs
 from kernels._jit import jit, jit_inline
 from kernels._types import F64, I16, I64, Flag
 
-__all__ = ["ROW", "Scratch", "feed", "finish", "follow", "next_tick", "restart", "scratch"]
+__all__ = ["ROW", "Scratch", "feed", "finish", "finish_clock", "follow", "next_tick", "restart", "scratch"]
 
 _TICK_S = 0.5
 _EARLY_WEIGHT = 1.0 / 32.0
@@ -42,7 +42,9 @@ L_EARLY = L_GRADE_FROM + 1  # share of S among the beats, the last 32 or so
 L_EPISODES = L_EARLY + 1
 L_RUNS = L_EPISODES + episodes.STATE
 L_ECTOPY = L_RUNS + ventricular_runs.STATE
-L_AF = L_ECTOPY + ectopy.STATE
+L_HOLTER = L_ECTOPY + ectopy.STATE
+L_HOUR = L_HOLTER - ectopy.COUNTS  # the last of ectopy's state
+L_AF = L_HOLTER + holter.STATE
 L_BEATS = L_AF + af.STATE
 L_QUALITY = L_BEATS + beats.BEATS_STATE
 L_WAVE = L_QUALITY + quality.QUALITY
@@ -79,7 +81,7 @@ def scratch(seconds: float) -> Scratch:
     """Make the scratch of one thread for `feed` with at most so many seconds, or at most so many beats a `follow`."""
     most = qrs.max_beats(int(seconds * 100.0) + 1, 100.0) + qrs.FINISH_ROOM
     ticks = int(seconds / _TICK_S) + 3
-    rows = (most + 2) * _BEAT_ROWS + ticks * _TICK_ROWS
+    rows = (most + 2) * _BEAT_ROWS + ticks * _TICK_ROWS + holter.ROOM * holter.closings(seconds)
     return Scratch(
         counts=np.zeros(3, np.int64),
         beat=np.empty(most, np.int64),
@@ -115,7 +117,21 @@ def _classed(row: F64, at: float, kind: int, now: float, lost: float, rate: floa
     n = ventricular_runs.beat(row[L_RUNS:L_ECTOPY], at, kind == beats.V, broken, now, rate, work.rows, n)
     fibrillates = row[L_AF + af.A_STAGE] == _SAID
     said_kind = beats.N if kind == beats.S and fibrillates else kind  # an early beat of fibrillation is no S
-    n = ectopy.beat(row[L_ECTOPY:L_AF], at, said_kind, broken, fibrillates, now, rate, work.rows, n)
+    n = holter.beat(
+        row[L_HOLTER:L_AF],
+        row[L_HOUR:L_HOLTER],
+        row[L_AF:L_BEATS],
+        at,
+        said_kind,
+        broken,
+        int(row[L_GRADE]),
+        fibrillates,
+        now,
+        rate,
+        work.rows,
+        n,
+    )
+    n = ectopy.beat(row[L_ECTOPY:L_HOLTER], at, said_kind, broken, fibrillates, now, rate, work.rows, n)
     if af.take_beat(row[L_AF:L_BEATS], at, left_out, broken, rate, work.irregular, work.said) != af.NONE:
         n = _atrial(work, now, n)
     work.kind[work.counts[1]] = said_kind
@@ -219,6 +235,9 @@ def _tick(row: F64, coeffs: F64, work: Scratch) -> None:
         and quality.second(row[L_QUALITY:L_WAVE], row, coeffs, now, work.around) >= 0
     ):
         _graded(row, quality.ten_seconds(row[L_QUALITY:L_WAVE], row), now, work)
+    work.counts[2] = holter.tick(
+        row[L_HOLTER:L_AF], row[L_HOUR:L_HOLTER], row[L_AF:L_BEATS], now, rate, work.rows, int(work.counts[2])
+    )
 
 
 # ---- Sources.
@@ -292,7 +311,8 @@ def feed(row: F64, samples: I16, gain: float, coeffs: F64, work: Scratch) -> int
         return qrs.BAD_GAIN
     room = qrs.max_beats(n, rate)
     ticks = int(n / (_TICK_S * rate)) + 2
-    if work.beat.size < room or len(work.rows) < room * _BEAT_ROWS + ticks * _TICK_ROWS:
+    rows = room * _BEAT_ROWS + ticks * _TICK_ROWS + holter.ROOM * holter.closings(n / rate)
+    if work.beat.size < room or len(work.rows) < rows:
         return qrs.NO_ROOM
     at = 0
     while at < n:
@@ -358,10 +378,26 @@ def _finish_beats(row: F64, at: float, is_lost: Flag, lost: float, rate: float, 
     """Tell who listens to beats and their classes that the lead ends."""
     n = episodes.finish(row[L_EPISODES:L_RUNS], at, is_lost, lost, rate, work.rows, int(work.counts[2]))
     n = ventricular_runs.finish(row[L_RUNS:L_ECTOPY], work.rows, n)
-    n = ectopy.finish(row[L_ECTOPY:L_AF], rate, work.rows, n)
+    n = ectopy.finish(row[L_ECTOPY:L_HOLTER], rate, work.rows, n)
+    n = holter.finish(row[L_HOLTER:L_AF], row[L_HOUR:L_HOLTER], row[L_AF:L_BEATS], at, rate, work.rows, n)
     if af.end_segment(row[L_AF:L_BEATS], rate, work.said) != af.NONE:
         n = _atrial(work, at, n)
     work.counts[2] = n
+
+
+@jit
+def finish_clock(row: F64, work: Scratch) -> None:
+    """Sum up the minutes that are running, where a lead ends without `finish`."""
+    work.counts[:] = 0
+    work.counts[2] = holter.finish(
+        row[L_HOLTER:L_AF],
+        row[L_HOUR:L_HOLTER],
+        row[L_AF:L_BEATS],
+        row[qrs.S_N],
+        row[qrs.S_RATE],
+        work.rows,
+        0,
+    )
 
 
 @jit
@@ -429,11 +465,15 @@ def follow(
 @jit
 def _followed(beats_n: int, spans: int, ticks: int) -> int:
     """Rows that `follow` may write."""
-    return (beats_n + 1) * _BEAT_ROWS + (ticks + spans) * episodes.ROOM
+    minutes = holter.closings(ticks * _TICK_S)
+    return (beats_n + 1) * _BEAT_ROWS + (ticks + spans) * episodes.ROOM + holter.ROOM * minutes
 
 
 @jit
 def _tick_beats(row: F64, now: float, is_lost: Flag, lost: float, rate: float, work: Scratch) -> None:
     """Tell who listens to beats and time of a moment."""
     n = int(work.counts[2])
-    work.counts[2] = episodes.tick(row[L_EPISODES:L_RUNS], now, now, is_lost, lost, rate, work.rows, n)
+    n = episodes.tick(row[L_EPISODES:L_RUNS], now, now, is_lost, lost, rate, work.rows, n)
+    work.counts[2] = holter.tick(
+        row[L_HOLTER:L_AF], row[L_HOUR:L_HOLTER], row[L_AF:L_BEATS], now, rate, work.rows, n
+    )

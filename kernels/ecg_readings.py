@@ -15,18 +15,24 @@ code      reading
 45        atrial fibrillation, likewise, every 60 s
 46        ventricular rate in atrial fibrillation: every minute of the segment, over the RR intervals of that
           minute that ended in fibrillation; none when they last less than 20 s together
-47        AF burden: every hour of the segment, per cent of the time in which RR intervals were measured; none when
-          that is less than 10 minutes
-48        PVC burden: every hour of the segment, per cent of its beats; none when they are less than 300
+47        AF burden: every hour of the clock, per cent of the time in which RR intervals were measured (63)
+48        PVC burden: every hour of the clock, per cent of its beats (64)
 49        SVE burden, likewise
 51        run of three V beats or more, not sustained: how long, s, when it is found and when it ends
-52        supraventricular tachycardia, likewise
-53        couplets of V beats: every hour of the segment, how many; none when its beats are less than 300
+52        supraventricular tachycardia, likewise, and every 10 s while it lasts, as far as its last beat
+53        couplets of V beats: every hour of the clock, how many
 54        runs of three V beats or more, likewise
 55, 56    episodes of bigeminy, of trigeminy, likewise
 57        R on T, likewise
 50        usable share: per cent of the time that is not unusable, 10 s and one minute after the segment began, and
           every 10 minutes
+58        rate by minute: mean rate of the RR intervals that ended in a minute of the clock
+59        SDNN of five minutes of the clock, ms
+60        RMSSD, ms, and
+61        pNN50, %, likewise
+62        mean rate of an hour of the clock
+63        minutes of that hour in which RR intervals were measured: the weight of 47 and 62
+64        its beats: the weight of 48 and 49
 ========  ==================================================================================================
 
 Intervals of five and seventeen beats: PhysioNet/CinC Challenge 2015, table 1.
@@ -36,29 +42,37 @@ Intervals of five and seventeen beats: PhysioNet/CinC Challenge 2015, table 1.
 flatness. Only samples at the rails of the 16-bit range (no signal, by the device's own word) stop the count,
 which begins again when the signal is back; and so does a gap in time, which is taken for such samples.
 
+What is summed up by the clock (47 to 49 and 53 to 64, see `kernels.holter`) has the time at which its span ended, or at
+which the lead did; it is said a beat or 5 s later. Weights are said before what they weigh.
+
 What depends on time is judged at every half second of the segment's sample count, and beats one by one.
 """
 
 import numpy as np
 
-from kernels import atrial_fibrillation as af
-from kernels import ecg_lead, ectopy, qrs, rhythms
-from kernels._jit import jit
+from kernels import ecg_lead, ectopy, holter, qrs, rhythms
+from kernels._jit import jit, jit_inline
 from kernels._types import F64, I32, I64
 
 __all__ = [
     "CODE_AF",
     "CODE_AF_BURDEN",
     "CODE_AF_RATE",
+    "CODE_BEATS",
     "CODE_BIGEMINY",
     "CODE_COUPLETS",
     "CODE_FAST",
     "CODE_NSVT",
     "CODE_PAUSE",
+    "CODE_PNN50",
     "CODE_PVC_BURDEN",
     "CODE_RATE",
+    "CODE_RATE_HOUR",
+    "CODE_RATE_MINUTE",
+    "CODE_RMSSD",
     "CODE_RUNS",
     "CODE_R_ON_T",
+    "CODE_SDNN",
     "CODE_SLOW",
     "CODE_SVE_BURDEN",
     "CODE_SVT",
@@ -66,6 +80,7 @@ __all__ = [
     "CODE_USABLE",
     "CODE_VF",
     "CODE_VT",
+    "CODE_WATCHED",
     "END",
     "ROOM",
     "ROOM_PER_S",
@@ -74,6 +89,7 @@ __all__ = [
     "close_window",
     "found",
     "max_readings",
+    "shift",
     "tick",
 ]
 
@@ -96,6 +112,13 @@ CODE_RUNS = 54
 CODE_BIGEMINY = 55
 CODE_TRIGEMINY = 56
 CODE_R_ON_T = 57
+CODE_RATE_MINUTE = 58
+CODE_SDNN = 59
+CODE_RMSSD = 60
+CODE_PNN50 = 61
+CODE_RATE_HOUR = 62
+CODE_WATCHED = 63
+CODE_BEATS = 64
 
 ROOM = 160
 ROOM_PER_S = 24
@@ -105,7 +128,7 @@ A gap of up to a minute before a chunk brings its windows and what lasts: about 
 
 _WINDOW_TICKS = 20  # of half a second
 _MINUTE_TICKS = 120
-_HOUR_TICKS = 7200
+_HOUR_MS = 3_600_000
 _LEAST_RR_S = 3.0
 _SLOW_BEATS = 5
 _FAST_BEATS = 17
@@ -117,10 +140,16 @@ _HISTORY = 17
 _AGAIN_S = 10.0  # while an episode lasts
 _AF_AGAIN_S = 60.0
 _AF_LEAST_S = 20.0
-_BURDEN_LEAST_S = 600.0
-_BURDEN_LEAST_BEATS = 300.0
 _USABLE_TICKS = 1200
 _EPISODE_END_S = 86_400.0  # an episode is said to be no longer than a day
+_SAMPLE_MOST_MS = 10.0  # at 100 Hz
+_MEASURE_CODES = np.array(
+    [
+        CODE_RATE_MINUTE, CODE_SDNN, CODE_RMSSD, CODE_PNN50, CODE_RATE_HOUR, CODE_WATCHED, CODE_AF_BURDEN, CODE_BEATS,
+        CODE_PVC_BURDEN, CODE_SVE_BURDEN, CODE_COUPLETS, CODE_RUNS, CODE_BIGEMINY, CODE_TRIGEMINY, CODE_R_ON_T,
+    ]
+)  # fmt: skip
+"""As `kernels.rhythms` numbers the measures, one after the other."""
 _KINDS = 4  # AF, VT, VF, VT_RUN: as `kernels.rhythms` numbers them, one after the other
 
 R_ANCHOR = ecg_lead.ROW  # ms, time of position 0
@@ -140,11 +169,10 @@ R_FROM = R_LASTS + _KINDS  # where it began
 R_SAY_S = R_FROM + _KINDS  # next length to say
 R_AF_RR = R_SAY_S + _KINDS  # samples, of the minute's intervals in fibrillation
 R_AF_N = R_AF_RR + 1
-R_HOUR_AF_S = R_AF_N + 1  # seconds in fibrillation, and watched, when the hour began
-R_HOUR_S = R_HOUR_AF_S + 1
-R_USABLE = R_HOUR_S + 1  # half seconds that were usable, and all, since the last share was said
+R_USABLE = R_AF_N + 1  # half seconds that were usable, and all, since the last share was said
 R_TICKS = R_USABLE + 1
-END = R_TICKS + 1
+R_SVT_SAY_S = R_TICKS + 1  # next length of a supraventricular tachycardia to say
+END = R_SVT_SAY_S + 1
 """Where the next part of a row begins, float64."""
 
 
@@ -162,6 +190,16 @@ def _emit(
     out_t[count] = int(np.floor(row[R_ANCHOR] + at * 1000.0 / row[qrs.S_RATE] + 0.5))
     out_code[count] = code
     out_milli[count] = np.int32(np.floor(value * 1000.0 + 0.5))
+    return count + 1
+
+
+@jit
+def _emit_measure(row: F64, what: I64, count: int, out_t: I64, out_code: I64, out_milli: I32) -> int:
+    """Write a measure at the whole second in which its span ended: a position is cut to a sample, 10 ms at most."""
+    end = row[R_ANCHOR] + what[2] * 1000.0 / row[qrs.S_RATE]
+    out_t[count] = int(np.floor((end + _SAMPLE_MOST_MS) / 1000.0)) * 1000
+    out_code[count] = _MEASURE_CODES[what[0] - rhythms.MEASURES]
+    out_milli[count] = np.int32(what[4])
     return count + 1
 
 
@@ -188,8 +226,16 @@ def begin(row: F64, t0_ms: int) -> None:
     """Begin a segment whose position 0 is at `t0_ms`."""
     for i in range(R_ANCHOR, END):
         row[i] = 0.0
-    row[R_ANCHOR] = t0_ms
     row[R_NEXT_S] = _PAUSE_S
+    row[R_ANCHOR] = t0_ms
+    holter.shift(row[ecg_lead.L_HOLTER :], (t0_ms % _HOUR_MS) / 1000.0)
+
+
+@jit_inline
+def shift(row: F64, ms: float) -> None:
+    """Move the clock of the segment on by so many milliseconds."""
+    row[R_ANCHOR] += ms
+    holter.shift(row[ecg_lead.L_HOLTER :], ms / 1000.0)
 
 
 @jit
@@ -257,10 +303,14 @@ def _code(kind: int) -> int:
 def found(row: F64, what: I64, count: int, out_t: I64, out_code: I64, out_milli: I32) -> int:
     """Take a row of `kernels.rhythms`: an episode begins or ends. Give the number of readings."""
     kind = int(what[0])
+    if kind >= rhythms.MEASURES:
+        return _emit_measure(row, what, count, out_t, out_code, out_milli)
     if kind == rhythms.NSVT or kind == rhythms.SVT:
         at = float(what[3]) if what[2] < 0 else float(what[2])
         lasted = min((at - what[1]) / row[qrs.S_RATE], _EPISODE_END_S)
         code = CODE_NSVT if kind == rhythms.NSVT else CODE_SVT
+        if code == CODE_SVT:
+            row[R_SVT_SAY_S] = lasted + _AGAIN_S
         return _emit(row, count, at, code, lasted, out_t, out_code, out_milli)
     if not rhythms.AF <= kind <= rhythms.VT_RUN:
         return count  # slow, fast and absent beats and quality have readings of their own
@@ -285,41 +335,12 @@ def _lasting(row: F64, at: float, count: int, out_t: I64, out_code: I64, out_mil
             kind = rhythms.AF + k
             count = _emit(row, count, at, _code(kind), lasted, out_t, out_code, out_milli)
             row[R_SAY_S + k] = lasted + _step_s(kind)
-    return count
-
-
-@jit
-def _burden(row: F64, at: float, count: int, out_t: I64, out_code: I64, out_milli: I32) -> int:
-    """Give the burdens of the hour that ends and begin the next."""
-    watched = row[ecg_lead.L_AF + af.A_WATCHED_S]
-    in_af = row[ecg_lead.L_AF + af.A_FIBRILLATION_S]
-    if row[R_LASTS] > 0.0:
-        in_af += (at - row[R_FROM]) / row[qrs.S_RATE]
-    seconds = watched - row[R_HOUR_S]
-    if seconds >= _BURDEN_LEAST_S:
-        share = min(max(100.0 * (in_af - row[R_HOUR_AF_S]) / seconds, 0.0), 100.0)
-        count = _emit(row, count, at, CODE_AF_BURDEN, share, out_t, out_code, out_milli)
-    row[R_HOUR_S] = watched
-    row[R_HOUR_AF_S] = in_af
-    hour = ecg_lead.L_ECTOPY + ectopy.S_HOUR
-    beats = row[hour + ectopy.BEATS]
-    if beats >= _BURDEN_LEAST_BEATS:
-        per = 100.0 / beats
-        count = _emit(
-            row, count, at, CODE_PVC_BURDEN, per * row[hour + ectopy.PVC], out_t, out_code, out_milli
-        )
-        count = _emit(
-            row, count, at, CODE_SVE_BURDEN, per * row[hour + ectopy.SVE], out_t, out_code, out_milli
-        )
-        for code, what in (
-            (CODE_COUPLETS, ectopy.V_COUPLETS),
-            (CODE_RUNS, ectopy.V_RUNS),
-            (CODE_BIGEMINY, ectopy.BIGEMINY),
-            (CODE_TRIGEMINY, ectopy.TRIGEMINY),
-            (CODE_R_ON_T, ectopy.R_ON_T),
-        ):
-            count = _emit(row, count, at, code, row[hour + what], out_t, out_code, out_milli)
-    ectopy.clear_hour(row[ecg_lead.L_ECTOPY :])
+    run = ecg_lead.L_ECTOPY
+    if row[run + ectopy.S_RUN_AT] > 0.0:
+        lasted = (row[run + ectopy.S_LAST] - row[run + ectopy.S_RUN_FIRST]) / row[qrs.S_RATE]
+        if row[R_SVT_SAY_S] <= lasted <= _EPISODE_END_S:
+            count = _emit(row, count, row[run + ectopy.S_LAST], CODE_SVT, lasted, out_t, out_code, out_milli)
+            row[R_SVT_SAY_S] = lasted + _AGAIN_S
     return count
 
 
@@ -356,6 +377,4 @@ def tick(row: F64, coeffs: F64, count: int, out_t: I64, out_code: I64, out_milli
         value = 100.0 * row[R_USABLE] / row[R_TICKS]
         count = _emit(row, count, at, CODE_USABLE, value, out_t, out_code, out_milli)
         row[R_USABLE] = row[R_TICKS] = 0.0
-    if half_seconds % _HOUR_TICKS == 0:
-        count = _burden(row, at, count, out_t, out_code, out_milli)
     return count

@@ -28,7 +28,7 @@ from kernels.rhythms import BIGEMINY as BIGEMINY_EPISODE
 from kernels.rhythms import NSVT, SVT, write
 from kernels.rhythms import TRIGEMINY as TRIGEMINY_EPISODE
 
-__all__ = ["COUNTS", "ROOM", "STATE", "S_HOUR", "beat", "clear_hour", "finish"]
+__all__ = ["COUNTS", "ROOM", "STATE", "S_HOUR", "beat", "finish"]
 
 ROOM = 6
 """Rows that one call can write."""
@@ -80,18 +80,11 @@ S_RUN_FIRST = 17
 S_RUN_MEAN = 18  # s; 0: none
 S_RUN_STEADY = 19
 S_RUN_AT = 20  # when it was known; 0: it is not yet one
-S_HOUR = 21
+S_HOUR = 21  # counts of the hour, the last of the state; `kernels.holter` clears them
 STATE = S_HOUR + COUNTS
 """Length of the state of one stream, float64."""
 
 _S, _V, _Q = 1, 2, 4
-
-
-@jit
-def clear_hour(state: F64) -> None:
-    """Begin a new hour of counts."""
-    for i in range(S_HOUR, S_HOUR + COUNTS):
-        state[i] = 0.0
 
 
 @jit

@@ -21,6 +21,7 @@ from kernels.pattern import newest_out
 from kernels.pressure import _home_bp, _home_protocol, _mean_arterial, _orthostatic, _pulse_pressure
 from kernels.scores import _adherence, _score_sum
 from kernels.statistic import PAR, SERIES, Parameter, Statistic
+from kernels.sums import _total, _weighted_mean
 from kernels.trends import _change, _cusum, _drift, _ema, _macd_exponential, _macd_simple, _rise, _slope
 from kernels.windows import _count, _last, _maximum, _mean, _median, _minimum, _sd, hour, window_start
 
@@ -89,6 +90,8 @@ def _rare(
     if op == ops.ADHERENCE:
         return _adherence(t, a, b, now, window, par[0], zone_t, zone_off)
     start = window_start(now, window, in_days, zone_t, zone_off)
+    if op == ops.SUM:
+        return _total(t, v, a, b, start, par[0], par[1], zone_t, zone_off)
     if op == ops.SCORE:
         return _score_sum(t, v, series, lo, hi, start)
     if ops.NEWS2 <= op <= ops.NEWS2_SINGLE:
@@ -108,6 +111,8 @@ def _rare(
         return np.nan
     c = int(np.int64(lo[other]))
     d = int(np.int64(hi[other]))
+    if op == ops.WEIGHTED_MEAN:
+        return _weighted_mean(t, v, a, b, c, d, start, par[0], par[1], limit, zone_t, zone_off)
     if op == ops.PULSE_PRESSURE:
         return _pulse_pressure(t, v, a, b, c, d, start)
     if op == ops.MEAN_ARTERIAL:

@@ -25,6 +25,7 @@ __all__ = [
     "NAN",
     "NOT_A_NUMBER",
     "NOT_A_PACKET",
+    "NOT_ENROLLED",
     "OK",
     "REPEATED_SIGNAL",
     "TIME_BEFORE_2000",
@@ -64,3 +65,4 @@ BAD_ECG_GAIN = 35
 BAD_ECG_SAMPLES = 36
 ACT_NOT_ALLOWED = 37
 BAD_ACT = 38
+NOT_ENROLLED = 39

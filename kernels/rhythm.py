@@ -168,16 +168,18 @@ def feed_chunk(
         if goes_on and drift < ahead < _BRIDGED_MS:
             gap = int(ahead * rate_hz / 1000.0 + 0.5)
             count = _lose(row, gap, gain, coeffs, work, count, out_t, out_code, out_milli)
-            row[ecg_readings.R_ANCHOR] += ahead - gap * 1000.0 / rate_hz
+            ecg_readings.shift(row, ahead - gap * 1000.0 / rate_hz)
         elif ahead > drift or not goes_on:
             if rate_hz == old_rate:
                 count = _end(row, coeffs, work, count, out_t, out_code, out_milli)
             else:
                 # The filters of the old rate are not here: what they had not decided is left.
+                ecg_lead.finish_clock(row, work)
+                count = _heard(row, work, count, out_t, out_code, out_milli)
                 count = ecg_readings.close_window(row, row[qrs.S_N], count, out_t, out_code, out_milli)
             _begin(row, t0_ms, ahead < _BRIDGED_MS)
         elif abs(ahead) > exact:
-            row[ecg_readings.R_ANCHOR] += ahead
+            ecg_readings.shift(row, ahead)
     count = _take(row, samples, gain, coeffs, work, count, out_t, out_code, out_milli)
     row[R_CHUNK_MS] = n * 1000.0 / rate_hz
     return count

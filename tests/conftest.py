@@ -6,6 +6,9 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+# A service that a test starts has no pages beside it unless the test asks for them.
+os.environ.setdefault("VIGIE_WEB", "false")
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # No deadline: the first example of a kernel pays for its compilation, the following ones do not.

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import importlib.metadata
+import json
 import re
 import subprocess
 import sys
@@ -27,7 +28,7 @@ MODULES = (*PACKAGES, "vigie")
 COMPOSED = {"kernels", "ingest", "rules", "engine", "triage"}
 
 # The distribution is known by another name than the module.
-DISTRIBUTION = {"sqlalchemy": "SQLAlchemy"}
+DISTRIBUTION = {"argon2": "argon2-cffi", "sqlalchemy": "SQLAlchemy", "paho": "paho-mqtt"}
 
 RUNTIME = [Requirement(text) for text in PROJECT["dependencies"]]
 EXTRAS = [Requirement(text) for texts in PROJECT["optional-dependencies"].values() for text in texts]
@@ -216,6 +217,35 @@ def test_lock_satisfies_the_bounds(lock: str, requirements: list[Requirement]) -
         assert versions, f"{lock} lacks {requirement.name}: run make lock"
         for version in versions:
             assert version in requirement.specifier, f"{lock} has {requirement.name} {version}: run make lock"
+
+
+def test_browsers_libraries_are_exact_and_locked() -> None:
+    folder = ROOT / "triage" / "web"
+    package = json.loads((folder / "package.json").read_text())
+    text = (folder / "package-lock.json").read_text()
+    locked = json.loads(text)["packages"]
+    wanted = package["dependencies"] | package["devDependencies"]
+    assert {name.removeprefix("node_modules/") for name in locked if name} == set(wanted)
+    for name, version in wanted.items():
+        assert re.fullmatch(r"\d+\.\d+\.\d+", version), f"{name} {version}: not one version"
+        entry = locked[f"node_modules/{name}"]
+        assert entry["version"] == version, f"{name}: run make lock"
+        assert entry["integrity"].startswith("sha512-")
+    # Where a package comes from is the client's setting: a hospital has its own mirror.
+    assert "://" not in text
+
+
+def test_no_librarys_code_is_in_the_repository() -> None:
+    tracked = subprocess.run(
+        ["git", "ls-files", "--", "triage/web/static/vendor", "build", "*.min.js", "*.min.css"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if tracked.returncode:
+        pytest.skip("not a git work tree")
+    assert not tracked.stdout.split()
 
 
 def test_locks_agree() -> None:

@@ -1,6 +1,7 @@
 """The command line: each verb explains itself, each error is one clear line, nothing heavy loads for the help."""
 
 import json
+import logging
 import os
 import re
 import signal
@@ -42,7 +43,14 @@ def run(monkeypatch, capfd):
 
     monkeypatch.delenv("VIGIE_DEBUG", raising=False)
     monkeypatch.setenv("COLUMNS", "200")
-    return run
+    # A service sends messages to the standard error that it finds, which is gone after the test.
+    root = logging.getLogger()
+    level = root.level
+    yield run
+    for handler in root.handlers[:]:
+        if type(handler) is logging.StreamHandler:  # pytest's own are of other types
+            root.removeHandler(handler)
+    root.setLevel(level)
 
 
 def test_the_verbs_are_those_of_the_documentation():
@@ -56,6 +64,38 @@ def test_the_verbs_are_those_of_the_documentation():
         "warmup",
         "protocol check",
         "protocol explain",
+        "serve",
+        "web",
+        "link",
+        "work",
+        "bridge",
+        "load",
+        "config show",
+        "monitoring",
+        "backup",
+        "capacity",
+        "restore",
+        "source create",
+        "source list",
+        "source rotate",
+        "source revoke",
+        "source record",
+        "user create",
+        "user list",
+        "user disable",
+        "user reset",
+        "user unlock",
+        "user token",
+        "audit verify",
+        "audit export",
+        "patient enrol",
+        "patient import",
+        "patient list",
+        "patient show",
+        "patient correct",
+        "patient transfer",
+        "patient close",
+        "patient enrolment",
         "log verify",
         "log trim",
         "packet show",
@@ -150,6 +190,29 @@ WRONG = [
     (["protocol", "check", "insuffisance_cardiac"], "did you mean 'insuffisance_cardiaque'"),
     (["protocol", "check", "{}/bad.toml"], "bad.toml:2: version: "),
     (["protocol", "explain", "{}/bad.toml"], "bad.toml:2: version: "),
+    (["patient", "list", "--register", "{}/none.sqlite"], "none.sqlite: there is no register here"),
+    (["patient", "list", "--register", "{}/queue.sqlite"], "lets others in; legal is 600: chmod 600"),
+    (
+        ["patient", "import", "{}/one.csv", "--register", "{}/r.sqlite"],
+        "one.csv:1: ins: the column is missing",
+    ),
+    (["patient", "import", "{}/none.csv", "--register", "{}/r.sqlite"], "none.csv: No such file"),
+    (["patient", "show", "x", "--register", "mysql://x/y"], "legal databases are sqlite and postgresql"),
+    (["user", "create", "Marie", "--role", "nurse", "--queue", "{}/q.sqlite"], "legal are 2 to 40 of a-z"),
+    (["user", "create", "marie", "--role", "nurse", "--queue", "{}/q.sqlite"], "legal is at least one cell"),
+    (["user", "create", "marie", "--role", "doctor", "--queue", "{}/q.sqlite"], "'nurse', 'cardiologist'"),
+    (["user", "create", "marie", "--queue", "{}/q.sqlite"], "Missing option '--role'"),
+    (
+        ["user", "create", "ops", "--role", "operator", "--no-password", "--queue", "{}/q.sqlite"],
+        "say with --openid how the person comes in",
+    ),
+    (["user", "list", "--queue", "{}/none.sqlite"], "none.sqlite: there is no queue here"),
+    (["user", "disable", "marie", "--queue", "{}/queue.sqlite"], "not a queue: file is not a database"),
+    (["audit", "verify", "--queue", "{}/none.sqlite"], "none.sqlite: there is no queue here"),
+    (
+        ["audit", "export", "--out", "{}/o", "--queue", "{}/none.sqlite"],
+        "none.sqlite: there is no queue here",
+    ),
     (["log", "verify", "{}/none.log"], "none.log"),
     (["log", "verify", "{}/text.log"], "not a Vigie log"),
     (["log", "trim", "{}/none.log", "--before", "3"], "none.log"),
@@ -403,8 +466,9 @@ def test_the_first_hour_of_the_readme(run, monkeypatch, tmp_path):
     (tmp_path / "rules").symlink_to(ROOT / "rules")
     monkeypatch.chdir(tmp_path)
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
-    # What is of the reader's own is called path/to.
+    # What is of the reader's own is called path/to; what serves until it is stopped has tests of its own.
     commands = [line.split() for line in lines if line.startswith("vigie ") and "path/to" not in line]
+    commands.remove(["vigie", "serve"])
     assert len(commands) >= 5
     for command in commands:
         status, _, err = run(*command[1:])
@@ -424,3 +488,70 @@ def test_a_protocol_is_explained(run):
         "gain_7d >= gain_7d_large_kg",
     ):
         assert said in out
+
+
+def test_a_source_is_made_listed_rotated_and_revoked(run, tmp_path):
+    at = ("--data", tmp_path)
+    status, key, _ = run("source", "create", "gw", "--cell", "Nord", "--requests", "5", *at)
+    assert status == 0
+    assert key.startswith("vigie_")
+    status, out, _ = run("source", "list", *at)
+    assert out == "gw: 1 key; cell Nord\n"
+    status, other, _ = run("source", "rotate", "gw", "--overlap", "1", *at)
+    assert other != key
+    found = json.loads(run("source", "list", "--json", *at)[1])
+    assert (found[0]["keys"], found[0]["limits"]["requests_per_s"]) == (2, 5.0)
+    assert run("source", "revoke", "gw", *at)[0] == 0
+    assert run("source", "list", *at)[1] == "gw: revoked; cell Nord\n"
+    status, _, err = run("source", "rotate", "gw", *at)
+    assert (status, err) == (2, "vigie: source gw: was revoked, for good; create another\n")
+    record = run("source", "record", *at)[1]
+    assert [line.split(": ", 1)[1].split()[0] for line in record.splitlines()] == [
+        "created",
+        "rotated",
+        "revoked",
+    ]
+    assert key.strip() not in record
+
+
+def test_the_configuration_is_shown_with_its_origin(run, tmp_path, monkeypatch):
+    file = tmp_path / "vigie.toml"
+    file.write_text("port = 1234\n")
+    monkeypatch.setenv("VIGIE_DATABASE", "postgresql+psycopg://u:s3cret@h/q")
+    status, out, _ = run("config", "show", "--config", file, "--json")
+    shown = {each["name"]: each for each in json.loads(out)}
+    assert (shown["port"]["value"], shown["port"]["origin"]) == ("1234", str(file))
+    assert "s3cret" not in out
+    assert run("config", "show", "--config", file)[1].count("default") > 10
+    file.write_text("prot = 1\n")
+    status, _, err = run("config", "show", "--config", file)
+    assert status == 2
+    assert "prot: there is no such setting; did you mean 'port'" in err
+
+
+def test_load_needs_a_service_and_a_key(run, tmp_path):
+    (tmp_path / "key").write_text("vigie_x\n")
+    at = ("--key-file", tmp_path / "key")
+    assert "legal is http://host:port" in run("load", "ftp://x", *at)[2]
+    assert "http://127.0.0.1:9: Connection refused" in run("load", "http://127.0.0.1:9", *at)[2]
+    assert (
+        "packets_per_s 0.0: legal is more than 0" in run("load", "http://127.0.0.1:9", "--packets", 0, *at)[2]
+    )
+
+
+def test_a_log_on_redis_that_cannot_be_had(run, monkeypatch, tmp_path):
+    monkeypatch.setenv("VIGIE_LOG", "redis://me:secret@127.0.0.1:1/0")
+    for words in (
+        ("serve", "--data", tmp_path / "data"),
+        ("work", "--shards", "0-3", "--data", tmp_path / "data"),
+        ("log", "verify", "redis://me:secret@127.0.0.1:1/0"),
+    ):
+        status, _, said = run(*words)
+        assert status == 2
+        assert "redis://me:***@127.0.0.1:1/0" in said
+        assert "the server does not answer" in said
+        assert "secret" not in said
+    assert "backed up by its own means" in run("backup", tmp_path / "out", "--data", tmp_path)[2]
+    assert "legal are numbers and ranges" in run("work", "--shards", "0-x")[2]
+    monkeypatch.delenv("VIGIE_LOG")
+    assert "work needs a log on Redis" in run("work", "--shards", "0-3")[2]

@@ -4,6 +4,8 @@ By default the wheel's environment borrows the dependencies of this one, which t
 ``VIGIE_TEST_WHEEL=full``, as in .ci/run, it installs them from requirements.lock, as a hospital would.
 """
 
+import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -86,6 +88,18 @@ def test_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
     expected.add("vigie.py")
     shipped = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert shipped == expected
+
+
+def test_wheel_carries_the_browsers_libraries_as_locked(wheel: Path) -> None:
+    """They are in no repository: a wheel built without them would serve pages that do nothing."""
+    folder = "triage/web/static/vendor"
+    lock = json.loads((ROOT / "triage/web/package-lock.json").read_text())["packages"]
+    with zipfile.ZipFile(wheel) as shipped:
+        files = json.loads(shipped.read(f"{folder}/manifest.json"))["files"]
+        assert {"htmx.min.js", "uPlot.iife.min.js", "uPlot.min.css", "htmx.LICENSE.txt"} <= set(files)
+        for name, entry in files.items():
+            assert hashlib.sha256(shipped.read(f"{folder}/{name}")).hexdigest() == entry["sha256"]
+            assert entry["integrity"] == lock[f"node_modules/{entry['package']}"]["integrity"]
 
 
 def test_wheel_carries_the_licence(wheel: Path) -> None:

@@ -1,4 +1,4 @@
-"""Connections to the queue's database, SQLite or PostgreSQL, and its migrations."""
+"""Connections to a database of Vigie (the queue, the register of patients), SQLite or PostgreSQL, and migrations."""
 
 import json
 import sqlite3
@@ -20,6 +20,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 __all__ = ["Encoded", "address", "connect", "upgrade", "writing"]
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+"""Of the queue."""
 
 WAIT_S = 30
 """How long a writer waits for another one."""
@@ -35,7 +36,7 @@ class Encoded(str):
 
 
 def address(url: str | Path) -> URL:
-    """Read the address of a queue: a SQLAlchemy URL, or the path of an SQLite file.
+    """Read the address of a database: a SQLAlchemy URL, or the path of an SQLite file.
 
     Raises
     ------
@@ -48,7 +49,7 @@ def address(url: str | Path) -> URL:
     try:
         read = make_url(given)
     except ArgumentError as error:
-        msg = f"{given}: not an address of a queue; legal are a path, sqlite:///path and postgresql+psycopg://..."
+        msg = f"{given}: not an address of a database; legal are a path, sqlite:///path and postgresql+psycopg://..."
         raise ValueError(msg) from error
     if read.get_backend_name() not in {"sqlite", "postgresql"}:
         msg = f"{read.render_as_string()}: legal databases are sqlite and postgresql"
@@ -57,10 +58,10 @@ def address(url: str | Path) -> URL:
 
 
 def connect(url: URL) -> Engine:
-    """Make the pool of connections; nothing is opened yet."""
+    """Make the pool of connections; nothing is opened yet. What is written is never in an error or a log."""
     if url.get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True, json_serializer=_json)
-    engine = create_engine(url, connect_args={"timeout": WAIT_S}, json_serializer=_json)
+        return create_engine(url, pool_pre_ping=True, json_serializer=_json, hide_parameters=True)
+    engine = create_engine(url, connect_args={"timeout": WAIT_S}, json_serializer=_json, hide_parameters=True)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -73,8 +74,15 @@ def writing(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def upgrade(engine: Engine, revision: str = "head") -> None:
+def upgrade(engine: Engine, revision: str = "head", migrations: Path | None = None) -> None:
     """Bring the tables to `revision`, in one transaction; several processes may do so at once.
+
+    Parameters
+    ----------
+    engine : Engine
+    revision : str
+    migrations : Path, optional
+        Folder of the steps; those of the queue where none is given.
 
     Raises
     ------
@@ -82,7 +90,7 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
         Where the database was written by a newer version of Vigie.
     """
     config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("script_location", str(migrations or MIGRATIONS).replace("%", "%%"))
     with engine.connect() as connection:
         at = MigrationContext.configure(connection).get_current_revision()
     scripts = ScriptDirectory.from_config(config)
@@ -90,16 +98,41 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
     if at is not None and at not in known:
         msg = (
             f"{engine.url.render_as_string()}: written by a newer version of Vigie "
-            f"(revision {at}; this one knows up to {scripts.get_current_head()})"
+            f"(revision {at}; this one knows up to {scripts.get_current_head()}), or for another use: "
+            "the queue and the register of patients have a database each"
         )
         raise ValueError(msg)
     if at == (scripts.get_current_head() if revision == "head" else revision):
         return
-    with writing(engine) as connection:
+    open_ = engine.connect().execution_options(vigie_writes=True)
+    with open_ as connection, _loose(connection), connection.begin():
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATING})
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
+        if (
+            connection.dialect.name == "sqlite"
+            and connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+        ):
+            msg = f"{engine.url.render_as_string()}: rows that speak of rows that are not there"
+            raise ValueError(msg)
+
+
+@contextmanager
+def _loose(connection: Connection) -> Iterator[None]:
+    """Let tables be made anew on SQLite, which takes rows of others for orphans meanwhile.
+
+    Outside of any transaction, where alone SQLite listens to it.
+    """
+    driver = connection.connection.driver_connection
+    if connection.dialect.name != "sqlite" or driver is None:
+        yield
+        return
+    driver.execute("PRAGMA foreign_keys = OFF")
+    try:
+        yield
+    finally:
+        driver.execute("PRAGMA foreign_keys = ON")
 
 
 def _json(value: object) -> str:

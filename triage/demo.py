@@ -6,12 +6,13 @@ the clock, and the nurse of the days that are behind them, who closes each ROUGE
 
 import heapq
 import math
+import queue
 import signal
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
@@ -20,11 +21,12 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 
 import triage.store
 from engine import acts
+from engine.durable import DurableLine, Upkeep
 from engine.load import load
 from engine.progress import Progress
 from engine.protocols import shipped
@@ -34,6 +36,8 @@ from ingest.simulator.bodies import Body
 from ingest.simulator.truth import patient_ids
 from rules.alerts import SCHEMA
 from triage import demo_ecg, view
+from triage.web.demo import pages
+from triage.work import outgoing
 
 __all__ = ["Cell", "run"]
 
@@ -46,13 +50,13 @@ PARIS = ZoneInfo("Europe/Paris")
 HEARTBEAT_MS = 5 * MINUTE_MS
 """An empty body this often says that the line hears: nights without readings are no outage."""
 
-ANSWER_MS = 9 * MINUTE_MS
-"""After so long the nurse of the days behind closes a ROUGE."""
+ANSWER_MS = {"ROUGE": 9 * MINUTE_MS, "ORANGE": 50 * MINUTE_MS, "TECHNIQUE": 240 * MINUTE_MS}
+"""After so long the nurse of the days behind closes what opened."""
 
 REASON = 1
 
-MORNING_MS = 6 * HOUR_MS
-"""The live part begins when patients get up: nothing comes at night, and nobody would see it fill."""
+MORNING_MS = 7 * HOUR_MS
+"""The live part begins when patients weigh themselves: some alerts wait, and a few more come every minute."""
 
 AHEAD_DAYS = 30
 """Days that are simulated for the live part: at 600 times, over an hour of ours."""
@@ -60,11 +64,12 @@ AHEAD_DAYS = 30
 ECG_PATIENTS = 24
 """So many patients have an ECG device beside the others: the live part has ECG in it."""
 
-AT_ONCE = 512
-"""Entries of the log to a batch."""
+HISTORY_ROWS = 1_000_000
+"""Readings that wait in memory for history's next commit."""
 
 LOOK_S = 0.5
 SAY_S = 5.0
+SHOW_S = 10.0
 
 
 class Cell:
@@ -89,19 +94,30 @@ class Cell:
                 for name, code in loaded.item_codes.items()
             },
         )
+        self.patients = patient_ids(np.arange(patients))
         self.start_ms = self._cohort.start_ms + days * DAY_MS + MORNING_MS
         self.end_ms = self._cohort.end_ms
         with_ecg = patient_ids(np.arange(0, patients, max(1, patients // ECG_PATIENTS)))[:ECG_PATIENTS]
         ecg = demo_ecg.strips(with_ecg, self.start_ms, self.end_ms, demo_ecg.records())
         received = heapq.merge(simulator.bodies(self._cohort), ecg, key=itemgetter(0))
         self._bodies = _Bodies(_heard(received, self._cohort.start_ms))
-        self._decoder = loaded.decoder()
         self._to_close: list[tuple[int, str, str, str]] = []
         self._acts = 0
+        self._frames: list[pl.DataFrame] = []
         self._open = ExitStack()
-        self._log = self._open.enter_context(Log.open(folder / "log"))
-        self.line = self._open.enter_context(loaded.line())
         self.queue = self._open.enter_context(triage.store.open(folder / "queue.sqlite"))
+        durable = DurableLine(
+            folder,
+            loaded.program,
+            sink=_Sink(self.queue, self._frames),
+            roster=loaded.roster,
+            # It is not started again: nothing is kept of it but what is looked at.
+            upkeep=Upkeep(checkpoint_s=math.inf, history_rows=HISTORY_ROWS),
+        )
+        self._durable = self._open.enter_context(durable)
+        self.line = durable.line
+        assert isinstance(durable.log, Log)  # noqa: S101 - a line without tenure has opened a file
+        self._log = durable.log
 
     def __enter__(self) -> Self:
         return self
@@ -113,11 +129,17 @@ class Cell:
 
     def catch_up(self, progress: Progress) -> None:
         """Take in the days that are behind, as fast as they go."""
-        step = DAY_MS // 4
         progress.step("days behind", (self.start_ms - self._cohort.start_ms) / HOUR_MS, "hours")
-        for until in range(self._cohort.start_ms + step, self.start_ms + 1, step):
+        at = self._cohort.start_ms
+        while at < self.start_ms:
+            # In small steps at the end: what opened in the last hours was answered too, but for the newest.
+            step = DAY_MS // 4 if at < self.start_ms - DAY_MS else MINUTE_MS * 10
+            until = min(at + step, self.start_ms)
             self.take(until, nurse=True)
-            progress.advance(step / HOUR_MS)
+            progress.advance((until - at) / HOUR_MS)
+            at = until
+        # What is open now is for whoever is there now.
+        self._to_close.clear()
 
     def take(self, until_ms: int, *, nurse: bool = False) -> pl.DataFrame:
         """Take in all that is received before `until_ms`: log, decode, line, queue; return the alerts' rows.
@@ -126,37 +148,50 @@ class Cell:
         """
         due = [act for act in self._to_close if act[0] < until_ms]
         self._to_close = [act for act in self._to_close if act[0] >= until_ms]
-        received = [*self._bodies.before(until_ms), *map(self._act, due)]
+        letters = outgoing.waiting(self.queue.engine)
+        typed = [(letter.source, letter.body, until_ms - 1) for letter in letters]
+        received = [*self._bodies.before(until_ms), *map(self._act, due), *typed]
         received.sort(key=itemgetter(2))
-        frames = []
         for ticket in self._log.append_many(received, timeout=None):
             ticket.result()
-        while entries := self._log.read(self.line.next_offset, max_entries=AT_ONCE):
-            batch, quarantine = self._decoder.decode(
-                [(entry.offset, entry.receipt_ms, entry.source, entry.body) for entry in entries]
-            )
-            heard = np.array([entry.receipt_ms for entry in entries], np.int64)
-            alerts = self.line.process(batch, quarantine, heard).alerts
-            self.queue.apply(alerts)
-            frames.append(alerts)
-        alerts = pl.concat(frames) if frames else SCHEMA.to_frame()
+        outgoing.sent(self.queue.engine, [letter.id for letter in letters], until_ms)
+        self._durable.catch_up()
+        alerts = pl.concat(self._frames) if self._frames else SCHEMA.to_frame()
+        self._frames.clear()
         if nurse:
             self._answer(alerts)
         return alerts
 
+    def show(self) -> None:
+        """Put the readings so far where the curves are drawn from."""
+        if self._durable.history is not None:
+            self._durable.history.commit(self._durable.next_offset)
+
     def _answer(self, alerts: pl.DataFrame) -> None:
-        """Remember to close what reached ROUGE."""
-        reached = alerts.filter(pl.col("kind").is_in(["opened", "raised"]) & (pl.col("level") == "ROUGE"))
-        for clock, patient, protocol, problem in reached.select(
-            "clock_ms", "patient", "protocol", "problem"
+        """Remember to close what opened or rose."""
+        reached = alerts.filter(pl.col("kind").is_in(["opened", "raised"]))
+        for level, clock, patient, protocol, problem in reached.select(
+            "level", "clock_ms", "patient", "protocol", "problem"
         ).iter_rows():
-            self._to_close.append((clock + ANSWER_MS, patient, protocol, problem))
+            self._to_close.append((clock + ANSWER_MS[level], patient, protocol, problem))
 
     def _act(self, due: tuple[int, str, str, str]) -> tuple[str, bytes, int]:
         t_ms, patient, protocol, problem = due
         self._acts += 1
         body = acts.closing(patient, protocol, problem, REASON, workplace="demo", seq=self._acts, t_ms=t_ms)
         return acts.SOURCE, body, t_ms
+
+
+@dataclass(slots=True)
+class _Sink:
+    """Puts rows in the queue, and aside for the nurse of the days behind."""
+
+    queue: triage.store.Store
+    frames: list[pl.DataFrame]
+
+    def __call__(self, alerts: pl.DataFrame) -> None:
+        self.queue.apply(alerts)
+        self.frames.append(alerts)
 
 
 class _Bodies:
@@ -194,6 +229,7 @@ def run(
     speed: float,
     seed: int,
     folder: Path | None,
+    web: bool,
     progress: AbstractContextManager[Progress],
 ) -> str:
     """Make a cell, take in the days behind, then show its queue while time runs; return what went through.
@@ -208,6 +244,8 @@ def run(
         Seconds of the patients' time in one of ours.
     folder : Path
         Where log and queue are kept, new or empty; None for a temporary one.
+    web : bool
+        Whether to serve the nurses' pages; their address and accounts are printed.
     progress : context manager of Progress
         Told of what comes before the live part.
     """
@@ -221,40 +259,68 @@ def run(
             told.step("cohort")
             cell = stack.enter_context(Cell(where, patients, days, seed))
             cell.catch_up(told)
-        _live(cell, for_s, speed, stack.enter_context(_interrupted()))
+            cell.show()
+        asked = stack.enter_context(_interrupted())
+        clock = _Clock(cell, speed)
+        said = ""
+        if web:
+            said = str(stack.enter_context(pages(cell.queue, where, cell.patients, clock)))
+            Console().print(said, highlight=False, soft_wrap=True)
+        _live(cell, clock, for_s, asked, said)
         return _summary(cell)
 
 
 @contextmanager
-def _interrupted() -> Iterator[threading.Event]:
+def _interrupted() -> Iterator["queue.SimpleQueue[None]"]:
     """Note Ctrl-C instead of raising it: a batch is taken whole, and Polars, while it works, would end the process."""
-    asked = threading.Event()
-    before = signal.signal(signal.SIGINT, lambda *_: asked.set())
+    # Not an Event, whose lock the thread that the handler interrupts may hold.
+    asked: queue.SimpleQueue[None] = queue.SimpleQueue()
+    before = signal.signal(signal.SIGINT, lambda *_: asked.put(None))
     try:
         yield asked
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def _live(cell: Cell, for_s: float | None, speed: float, asked: threading.Event) -> None:
+class _Clock:
+    """The patients' clock, ms UTC: from the beginning of the live part, so many times as fast as ours."""
+
+    def __init__(self, cell: Cell, speed: float) -> None:
+        self._cell = cell
+        self._speed = speed
+        self._begun = time.monotonic()
+
+    def __call__(self) -> int:
+        ran_ms = 1000 * (time.monotonic() - self._begun) * self._speed
+        return min(self._cell.end_ms, self._cell.start_ms + round(ran_ms))
+
+
+def _live(
+    cell: Cell, clock: _Clock, for_s: float | None, asked: "queue.SimpleQueue[None]", address: str
+) -> None:
     console = Console()
     begun = time.monotonic()
-    said = -math.inf
+    said = shown = -math.inf
     with ExitStack() as stack:
         live = stack.enter_context(Live(console=console, auto_refresh=False)) if console.is_terminal else None
         while True:
             ran = time.monotonic() - begun
-            now_ms = min(cell.end_ms, cell.start_ms + round(1000 * ran * speed))
+            now_ms = clock()
             cell.take(now_ms)
-            over = asked.is_set() or now_ms == cell.end_ms or (for_s is not None and ran >= for_s)
+            if address and ran - shown >= SHOW_S:
+                shown = ran
+                cell.show()
+            over = not asked.empty() or now_ms == cell.end_ms or (for_s is not None and ran >= for_s)
             if live is not None:
-                live.update(_panel(cell, console, now_ms), refresh=True)
+                live.update(Group(*filter(None, [address]), _panel(cell, console, now_ms)), refresh=True)
             elif over or ran - said >= SAY_S:
                 said = ran
                 console.print(view.counts(cell.queue.waiting(), now_ms, PARIS))
             if over:
                 break
-            asked.wait(LOOK_S)
+            with suppress(queue.Empty):
+                asked.get(timeout=LOOK_S)
+                asked.put(None)
     if live is None:
         console = Console(width=160)
         console.print(_panel(cell, console, now_ms))

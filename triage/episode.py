@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from rules.alerts import Happening
 from rules.levels import Level
-from triage.order import Policy
+from triage.policy import Policy
+from triage.work import moves
 
 __all__ = ["CLOSED", "RESOLVED", "Line", "follow"]
 
@@ -18,6 +19,9 @@ Line = dict[str, Any]
 
 RESOLVED: Final = "resolved"
 CLOSED: Final = "closed"
+
+SILENCE: Final = '"silence_h"'
+"""Figure that only a non-transmission rule has: what it opened or joined cannot be muted."""
 
 NEWS: Final = {Happening.OPENED, Happening.RAISED, Happening.EVIDENCE}
 
@@ -44,13 +48,19 @@ def follow(line: Line | None, row: dict[str, Any], policy: Policy) -> Line | Non
     if line is None or line["ended_ms"] is not None:
         if kind in {Happening.RECOVERED, Happening.CLOSED}:
             return line
-        line = _opened(row, policy)
+        line = _opened(row, policy, line)
     elif row["level"] > line["level"]:
         _raise(line, row)
-    elif kind in NEWS and (line["latched"] or row["rule"] == line["rule"]):
-        # Another rule of the same level, or a lower one, is counted and kept in the log: the sentence stays
-        # that of the rule which brought the line where it is, with its newest figures.
-        _show(line, row)
+        moves.worse(line, row["clock_ms"], risen=True)
+    elif kind in NEWS:
+        if line["latched"] or row["rule"] != line["rule"]:
+            # It was over and is back, or there is more: whoever put it aside did so for less.
+            moves.worse(line, row["clock_ms"], risen=False)
+        if line["latched"] or row["rule"] == line["rule"]:
+            # Another rule of the same level, or a lower one, is counted and kept in the log: the sentence stays
+            # that of the rule which brought the line where it is, with its newest figures.
+            _show(line, row)
+    line["silent"] = line["silent"] or SILENCE in row["features"]
     line["evidence"] += 1
     line["last_ms"] = max(line["last_ms"], row["t_ms"])
     line["last_clock_ms"] = max(line["last_clock_ms"], row["clock_ms"])
@@ -65,8 +75,9 @@ def follow(line: Line | None, row: dict[str, Any], policy: Policy) -> Line | Non
     return line
 
 
-def _opened(row: dict[str, Any], policy: Policy) -> Line:
-    return {
+def _opened(row: dict[str, Any], policy: Policy, before: Line | None) -> Line:
+    """Make a line; one that had ended begins anew, and keeps what was done about it."""
+    line = {
         "id": row["alert_id"],
         "patient": row["patient"],
         "protocol": row["protocol"],
@@ -86,7 +97,13 @@ def _opened(row: dict[str, Any], policy: Policy) -> Line:
         "outcome": None,
         "rule": row["rule"],
         "shown_id": row["id"],
+        "silent": before is not None and before["silent"],
+        "version": before["version"] if before is not None else 0,
     }
+    moves.opened(line, row["clock_ms"])
+    if before is not None:
+        line["work"] = before["work"]
+    return line
 
 
 def _raise(line: Line, row: dict[str, Any]) -> None:
@@ -108,3 +125,4 @@ def _end(line: Line, row: dict[str, Any], outcome: str) -> None:
     line["ended_ms"] = row["t_ms"]
     line["ended_clock_ms"] = row["clock_ms"]
     line["outcome"] = outcome
+    moves.ended(line)

@@ -16,15 +16,19 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
+from engine.fence import FencedError
 from engine.progress import SILENT, Progress
 from rules.alerts import SCHEMA, Happening
 from rules.levels import Level
 from triage import database
 from triage.episode import Line, follow
-from triage.order import BY_URGENCY, Policy
+from triage.order import BY_URGENCY
+from triage.policy import Policy
 from triage.tables import Alert, Base, Episode, Transition
+from triage.work.cells import cell_of
+from triage.work.notices import tell
 
-__all__ = ["Applied", "Store", "open"]
+__all__ = ["Applied", "Store", "file_of", "open"]
 
 CHUNK = 1000
 """Rows to a statement: 18 columns each, under SQLite's 32,766 parameters."""
@@ -38,6 +42,7 @@ ATTEMPTS = 5
 EPISODE = Base.metadata.tables["episode"]
 ALERT = Base.metadata.tables["alert"]
 TRANSITION = Base.metadata.tables["transition"]
+FENCE = Base.metadata.tables["fence"]
 
 LISTS = ("features", "limits", "points")
 
@@ -69,6 +74,19 @@ class Applied:
             self.raised + other.raised,
             self.ended + other.ended,
         )
+
+
+def file_of(url: str | Path) -> Path | None:
+    """Give the file of a queue on SQLite; None where a server keeps it.
+
+    Raises
+    ------
+    ValueError
+        Where `url` is not an address.
+    """
+    where = database.address(url)
+    on_disk = where.get_backend_name() == "sqlite" and where.database
+    return Path(where.database) if on_disk and where.database else None
 
 
 def open(  # noqa: A001 - reads as triage.store.open
@@ -138,17 +156,47 @@ class Store:
     ) -> None:
         self.close()
 
+    @property
+    def engine(self) -> Engine:
+        """The pool of connections, for what works on the queue's lines (`triage.work`)."""
+        return self._engine
+
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
 
-    def apply(self, alerts: pl.DataFrame) -> Applied:
+    def fence(self, name: str, token: int) -> None:
+        """Take no alerts of `name` any more from who has a smaller token.
+
+        Raises
+        ------
+        FencedError
+            A greater one was here.
+        """
+        with database.writing(self._engine) as connection:
+            self._hold(connection, name, token)
+
+    def _hold(self, connection: Connection, name: str, token: int) -> None:
+        # The row stays locked until the end of the transaction: who comes with a greater token waits for it.
+        row = self._insert(FENCE).values(name=name, token=token)
+        held = connection.execute(
+            row.on_conflict_do_update(
+                index_elements=["name"], set_={"token": token}, where=FENCE.c.token <= token
+            ).returning(FENCE.c.token)
+        ).first()
+        if held is None:
+            msg = f"{name}: a worker with a greater token than {token} writes its alerts"
+            raise FencedError(msg)
+
+    def apply(self, alerts: pl.DataFrame, fence: tuple[str, int] | None = None) -> Applied:
         """Take rows of the engine, in their order, all or none.
 
         Parameters
         ----------
         alerts : DataFrame
             Columns of `rules.alerts.SCHEMA`. Rows of one patient in the order in which the engine wrote them.
+        fence : (str, int), optional
+            Name and token of who writes, where there may be another: see `fence`.
 
         Returns
         -------
@@ -159,6 +207,8 @@ class Store:
         ------
         ValueError
             Where a column is missing, a value is null, or a level or a kind is not known; nothing is written.
+        FencedError
+            Another writes, with a greater token; nothing is written.
         """
         _check(alerts)
         if alerts.is_empty():
@@ -167,6 +217,8 @@ class Store:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 with database.writing(self._engine) as connection:
+                    if fence is not None:
+                        self._hold(connection, *fence)
                     applied = sum(
                         (self._chunk(connection, part) for part in alerts.iter_slices(CHUNK)), Applied()
                     )
@@ -222,6 +274,17 @@ class Store:
         with self._engine.connect() as connection:
             found = {Level(level): int(count) for level, count in connection.execute(query)}
         return {level: found.get(level, 0) for level in sorted(Level, reverse=True)}
+
+    def oldest(self) -> dict[Level, tuple[int, int | None]]:
+        """Give, for each level, how many lines are open and the receipt clock at which the oldest came to it."""
+        query = (
+            select(Episode.level, func.count(), func.min(Episode.raised_clock_ms))
+            .where(Episode.ended_ms.is_(None))
+            .group_by(Episode.level)
+        )
+        with self._engine.connect() as connection:
+            found = {Level(level): (int(count), ms) for level, count, ms in connection.execute(query)}
+        return {level: found.get(level, (0, None)) for level in sorted(Level, reverse=True)}
 
     def episode(self, episode_id: str) -> Episode | None:
         """Give an episode, open or ended; None where there is none of that id."""
@@ -300,6 +363,7 @@ class _Lines:
         self._ended: dict[str, Line] = {}
         self._touched: dict[str, Line] = {}
         self._episode_of: dict[str, str] = {}
+        self._to_tell: list[tuple[str, Line, int]] = []
         self.opened = self.raised = self.ended = 0
         places = sorted({_place(row) for row in rows})
         again = sorted(known & {row["alert_id"] for row in rows})
@@ -316,9 +380,12 @@ class _Lines:
         place = _place(row)
         before = self._open.pop(place, None)
         level = before["level"] if before else 0
+        had = (before["owner"], before["version"]) if before else (None, 0)
         line = follow(before or self._ended.get(row["alert_id"]), row, policy)
         if line is None:
             return
+        if had[0] is not None and line["version"] != had[1]:
+            self._to_tell.append((had[0], line, row["clock_ms"]))
         self._touched[line["id"]] = line
         self._episode_of.setdefault(row["alert_id"], line["id"])
         if line["ended_ms"] is None:
@@ -345,6 +412,17 @@ class _Lines:
             )
             pairs = [{"alert": alert, "episode": episode} for alert, episode in self._episode_of.items()]
             self._connection.execute(query, pairs)
+        for owner, line, clock_ms in self._to_tell:
+            # Who has a line in hand hears that the patient got worse, or that it is over.
+            kind = "worse" if line["ended_ms"] is None else "ended"
+            tell(
+                self._connection,
+                line,
+                clock_ms,
+                cell_of(self._connection, line["patient"]),
+                kind,
+                account=owner,
+            )
 
     def _read(self, query: Select[Any]) -> list[Line]:
         return [dict(row) for row in self._connection.execute(query).mappings()]

@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, foreign, mapped_column, relationship
 
-__all__ = ["Alert", "Base", "Episode", "Transition"]
+__all__ = ["Alert", "Base", "Episode", "Fence", "Transition"]
 
 Json = JSON().with_variant(JSONB(), "postgresql")
 RowNumber = BigInteger().with_variant(Integer(), "sqlite")  # SQLite counts up only what is called INTEGER
@@ -74,7 +74,7 @@ class Episode(Base):
     due_ms: Mapped[int | None]
     """Receipt clock by which it must be answered; none where its level has no limit."""
     policy: Mapped[dict[str, Any]]
-    """`triage.order.Policy` in force when it opened: a later change does not move the limits of open
+    """`triage.policy.Policy` in force when it opened: a later change does not move the limits of open
     lines."""
     last_ms: Mapped[int]
     last_clock_ms: Mapped[int]
@@ -84,6 +84,28 @@ class Episode(Base):
     ended_clock_ms: Mapped[int | None]
     outcome: Mapped[str | None]
     """How it ended: ``resolved`` (by itself) or ``closed`` (by a person)."""
+
+    state: Mapped[str]
+    """`triage.work.states.State`: what the nurses have done about it. The engine changes it where the patient gets
+    worse, and where it ends the line."""
+    version: Mapped[int]
+    """Rises with each move and with each change of level: who acts says which one they saw."""
+    owner: Mapped[str | None]
+    """Account that has it in hand; none where anybody may take it."""
+    state_ms: Mapped[int]
+    """Since when it is in its state."""
+    until_ms: Mapped[int | None]
+    """When the state ends by itself: a claim, a call, an escalation, a mute."""
+    next_ms: Mapped[int | None]
+    """When the clockwork must look at it again; none where it has ended."""
+    step: Mapped[int]
+    """How many reminders there were while it waited."""
+    answered_ms: Mapped[int | None]
+    """When somebody first did more than take it."""
+    silent: Mapped[bool]
+    """A non-transmission rule is in it: it cannot be muted."""
+    work: Mapped[dict[str, Any]]
+    """What was said in the moves: calls, escalation, mute, reason of closing."""
 
     rule: Mapped[str]
     """The rule that brought it to its level."""
@@ -108,8 +130,15 @@ class Episode(Base):
         # The open lines of each level, among a year of ended ones; they are few enough to be sorted.
         Index("ix_episode_waiting", "level", sqlite_where=OPEN, postgresql_where=OPEN),
         Index("ix_episode_patient", "patient", "onset_ms"),
+        Index("ix_episode_next", "next_ms", sqlite_where=OPEN, postgresql_where=OPEN),
+        Index("ix_episode_ended", "ended_clock_ms"),
         CheckConstraint("level BETWEEN 1 AND 3", name="level"),
         CheckConstraint("(ended_ms IS NULL) = (outcome IS NULL)", name="ended"),
+        CheckConstraint(
+            "state IN ('new', 'claimed', 'called', 'escalated', 'muted', 'closed', 'reopened')", name="state"
+        ),
+        CheckConstraint("(ended_ms IS NULL) = (state <> 'closed')", name="state_ended"),
+        CheckConstraint("(ended_ms IS NULL) = (next_ms IS NOT NULL)", name="next_step"),
         CheckConstraint("outcome IS NULL OR outcome IN ('resolved', 'closed')", name="outcome"),
         CheckConstraint("outcome IS NULL OR outcome = 'closed' OR level < 3", name="rouge_latches"),
     )
@@ -163,3 +192,12 @@ class Transition(Base):
         UniqueConstraint("alert_id", "rule", "kind", "t_ms", "log_offset"),
         Index("ix_transition_clock", "clock_ms", "id"),
     )
+
+
+class Fence(Base):
+    """The greatest token with which alerts of a partition of a log were written: an older worker's are not taken."""
+
+    __tablename__ = "fence"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    token: Mapped[int]

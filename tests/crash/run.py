@@ -59,8 +59,14 @@ def command(folder: Path, shards: int) -> list[str]:
     return [sys.executable, str(DRIVER), str(folder), str(shards)]
 
 
-def outcome(folder: Path) -> dict[str, list[tuple[object, ...]]]:
-    """Give all that a run left behind, in an order that does not depend on when what was written."""
+Outcome = dict[str, list[tuple[object, ...]]]
+
+
+def outcome(folder: Path, accounts: str, readings: list[tuple[object, ...]] | None = None) -> Outcome:
+    """Give all that a run left behind, in an order that does not depend on when what was written.
+
+    `readings` are those of its history, where that is not in the folder itself.
+    """
     with sqlite3.connect(folder / "queue.sqlite") as database:
         alerts = database.execute("SELECT * FROM alert ORDER BY id").fetchall()
         columns = [row[1] for row in database.execute("PRAGMA table_info(transition)") if row[1] != "id"]
@@ -71,13 +77,14 @@ def outcome(folder: Path) -> dict[str, list[tuple[object, ...]]]:
             "FROM episode JOIN transition ON transition.id = episode.shown_id"
         ).fetchall()
     database.close()
-    readings = history.read(folder / "history").collect().rows()
+    if readings is None:
+        readings = history.read(folder / "history").collect().rows()
     return {
         "alerts": alerts,
         "transitions": sorted(said, key=str),
         "episodes": sorted(lines, key=str),
         "readings": sorted(readings),
-        "offset and accounts": [(_done(folder),)],
+        "offset and accounts": [(accounts,)],
     }
 
 
@@ -175,9 +182,7 @@ def _watch(
     return process.wait(MAX_S)
 
 
-def compare(
-    expected: dict[str, list[tuple[object, ...]]], found: dict[str, list[tuple[object, ...]]]
-) -> list[str]:
+def compare(expected: Outcome, found: Outcome) -> list[str]:
     """Say what differs."""
     problems = []
     for name, rows in expected.items():
@@ -195,9 +200,9 @@ def main(kills: int, seed: int, shards: int, folder: Path) -> Figures:
     began = time.monotonic()
     undisturbed(folder / "warm", shards)  # compiles what is not compiled yet
     measured = undisturbed(folder / "whole", shards)
-    expected = outcome(folder / "whole")
+    expected = outcome(folder / "whole", _done(folder / "whole"))
     tormented(folder / "again", shards, rng, measured, 0, figures)  # how long starting and working take
-    problems = compare(expected, outcome(folder / "again"))
+    problems = compare(expected, outcome(folder / "again", _done(folder / "again")))
     if problems:
         sys.exit("\n".join(["two undisturbed runs differ:", *problems[:20]]))
     print(
@@ -214,7 +219,7 @@ def main(kills: int, seed: int, shards: int, folder: Path) -> Figures:
         most = min(MOST_KILLS_A_ROUND, kills - figures.total)
         before = figures.total
         tormented(here, shards, rng, measured, most, figures)
-        problems = compare(expected, outcome(here))
+        problems = compare(expected, outcome(here, _done(here)))
         if problems:
             sys.exit("\n".join([f"round {figures.rounds} (seed {seed}, {here}):", *problems[:20]]))
         text = (here / "output.txt").read_text(errors="replace")

@@ -1,3 +1,4 @@
+import dataclasses
 import errno
 import fcntl
 import gc
@@ -27,6 +28,7 @@ from engine.checkpoint import (
     write,
     write_beside,
 )
+from engine.fence import Fence
 
 HEADER = Header(
     shard=3, shards=8, offset=1234, kernels="k" * 16, program="p" * 16, meta={"clock_ms": 5, "é": [1]}
@@ -338,6 +340,24 @@ def test_a_child_that_is_killed_commits_nothing(tmp_path, monkeypatch):
     with pytest.raises(CheckpointError, match="killed by signal 9"):  # and says so again
         writing.poll()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("inline", [False, True])
+def test_who_was_replaced_commits_nothing(tmp_path, monkeypatch, inline):
+    def refused():
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    fence = Fence.put(tmp_path, 7)
+    write_beside(tmp_path, HEADER, state(), fence=fence).wait(60)
+    assert len(list(tmp_path.glob("*.checkpoint"))) == 1
+    Fence.put(tmp_path, 8)
+    later = dataclasses.replace(HEADER, offset=HEADER.offset + 1)
+    if inline:
+        monkeypatch.setattr(os, "fork", refused)
+    with pytest.raises(CheckpointError, match="token 8 has it, ours is 7"):
+        write_beside(tmp_path, later, state(), fence=fence).wait(60)
+    assert len(list(tmp_path.glob("*.checkpoint"))) == 1
+    assert not list(tmp_path.glob("*.tmp"))
 
 
 def test_waiting_ends(tmp_path, monkeypatch):

@@ -518,3 +518,45 @@ def test_a_step_that_failed_half_way_is_not_gone_on_with(tmp_path, monkeypatch):
     assert line.next_offset == 30
     line.catch_up()
     same(tmp_path, sink, entries, line)
+
+
+def test_what_is_old_and_not_needed_is_removed_from_the_log(tmp_path, monkeypatch):
+    entries = week()
+    now = [entries[-1][0]]
+    keep = Upkeep(checkpoint_s=1e9, checkpoint_entries=10**9, keep_days=3)
+    with opened(tmp_path, Sink(), upkeep=keep, wall_ms=lambda: now[0]) as line:
+        put(line, entries)
+        line.catch_up()
+        line._trim()
+        assert line.log.first_offset == 0  # no checkpoint yet: all is needed
+        line.checkpoint()
+        put(line, [(entries[-1][0], "heartbeat", b"")])
+        line.catch_up()
+        line.checkpoint()
+        monkeypatch.setattr(line, "_trim_due", 0.0)
+        line._trim()
+        kept = line.log.read(line.log.first_offset)
+        assert kept[0].receipt_ms >= now[0] - 3 * DAY
+        assert line.log.first_offset == sum(entry[0] < now[0] - 3 * DAY for entry in entries) > 0
+        # Not looked at again at once.
+        now[0] += 30 * DAY
+        line._trim()
+        assert len(line.log.read(line.log.first_offset)) == len(kept)
+
+
+def test_steps_are_told_and_accounts_are_those_between_batches(tmp_path):
+    steps = []
+    with opened(tmp_path, Sink(), watch=steps.append) as line:
+        put(line, week())
+        line.catch_up()
+        assert sum(step.entries for step in steps) == len(week())
+        assert all(min(step.decode_s, step.process_s, step.commit_s) >= 0 for step in steps)
+        accounts = line.accounts()
+        assert accounts.by_source == line.line.accounts.by_source
+        assert accounts.by_source is not line.line.accounts.by_source
+        assert line.lag_s() == 0
+        line.line.accounts.of("gateway").received += 1
+        put(line, [(week()[-1][0], "gateway", b"")])
+        line.step()
+        assert line.unbalanced == ["gateway"]
+        assert "accounts of source gateway do not balance" in line.problems[-1]

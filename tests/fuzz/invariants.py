@@ -7,8 +7,9 @@ from corpus import HIGH, LEADS, LOW, YEAR_2000_MS
 
 from ingest import packet
 from ingest.columns import Batch, PacketKind
-from ingest.decode import MAX_RAW, Decoder, act_of
+from ingest.decode import MAX_RAW, TURNED_AWAY, Decoder, act_of
 from ingest.reasons import Reason
+from kernels import decode
 from kernels.decode import (
     ACT_CODES,
     MARGIN,
@@ -87,6 +88,10 @@ class CarefulColumns:
             )
 
 
+_SOURCES = ("gateway", "cell") * 3 + (TURNED_AWAY + "gateway", "cell")
+_FLAGS = np.array([decode.TURNED_AWAY if " " in each else each == "cell" for each in _SOURCES], np.uint8)
+
+
 class Checker:
     """Decodes batches of bodies in two ways and checks what comes out.
 
@@ -110,7 +115,7 @@ class Checker:
         self.sampled = 0
 
     def run(self, data: np.ndarray, body_at: np.ndarray, *, samples: int = 20) -> None:
-        """Decode the bodies of one batch; half of them come from the cell.
+        """Decode the bodies of one batch; half of them come from the cell, an eighth was turned away.
 
         Raises
         ------
@@ -124,7 +129,7 @@ class Checker:
         )  # read-only, as bodies are: the kernel is compiled for one type
         cuts = body_at.tolist()
         entries = [
-            (k, self.receipt_ms, "cell" if k & 1 else "gateway", joined[cuts[k] : cuts[k + 1]])
+            (k, self.receipt_ms, _SOURCES[k % len(_SOURCES)], joined[cuts[k] : cuts[k + 1]])
             for k in range(bodies)
         ]
         batch, quarantine = self.decoder.decode(entries)
@@ -153,7 +158,7 @@ class Checker:
         columns, refused = self.careful.give(capacities(len(data), bodies))
         index = np.arange(bodies)
         counts = decode_bodies(
-            data, body_at, index, np.full(bodies, self.receipt_ms), index & 1, (index & 1).astype(np.uint8),
+            data, body_at, index, np.full(bodies, self.receipt_ms), index & 1, _FLAGS[index % len(_FLAGS)],
             LOW, HIGH, _LEADS, len(data) + MARGIN, self.stack, columns, refused,
         )  # fmt: skip
         self.careful.check()

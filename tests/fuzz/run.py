@@ -57,8 +57,8 @@ def main() -> int:
     # Without mutations all is accepted: else the fuzzer would look at refusals only.
     ends = [0, *(legal.begin + legal.length).tolist()]
     checker.run(legal.data, invariants.np.array(ends))
-    acts_refused = int(checker.refused[Reason.ACT_NOT_ALLOWED])
-    if checker.refused.sum() != acts_refused:
+    by_source = int(checker.refused[Reason.ACT_NOT_ALLOWED] + checker.refused[Reason.NOT_ENROLLED])
+    if checker.refused.sum() != by_source:
         msg = f"legal bodies were refused: {refusals(checker)}"
         raise invariants.BrokenInvariantError(msg)
     bounds = "with" if numba.config.BOUNDSCHECK else "without"

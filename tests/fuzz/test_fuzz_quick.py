@@ -38,3 +38,10 @@ def test_guided_by_coverage():
     pytest.importorskip("atheris", reason="atheris is not made for this platform")
     report = run("atheris_decode.py", "--runs", "300")
     assert re.search(r"Done 3\d\d runs", report)
+
+
+def test_every_endpoint_of_the_service():
+    report = run("endpoints.py", "--requests", "400")
+    for status in (200, 202, 401, 404, 405, 413, 415, 422):
+        assert f" {status}: " in report
+    assert "accounts balanced" in report

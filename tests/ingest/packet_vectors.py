@@ -122,6 +122,7 @@ CASES = (
     ("ECG with three bytes of samples", chunk(34, 250, 200, b"\x00\x00\x00"), (R.BAD_ECG_SAMPLES,), "home"),
     ("ECG with samples as text", chunk(34, 250, 200, "ab"), (R.BAD_ECG_SAMPLES,), "home"),
     ("an act from a source that is not the cell", packed(ACT), (R.ACT_NOT_ALLOWED,), "home"),
+    ("a weight of a patient whom the source may not send for", packed(SPOT), (R.NOT_ENROLLED,), "turned away home"),
     ("an act with reason 64", packed(ACT, 8, but=[1, 7, 64]), (R.BAD_ACT,), "cell"),
 )  # fmt: skip
 
@@ -131,7 +132,14 @@ def made():
     low, high = plausible_ranges(ITEMS)
     cases = []
     for name, body, reasons, source in CASES:
-        packets, refusals = reference.decode_body(body, RECEIPT_MS, low, high, may_act=source == "cell")
+        packets, refusals = reference.decode_body(
+            body,
+            RECEIPT_MS,
+            low,
+            high,
+            may_act=source == "cell",
+            turned_away=source.startswith("turned away "),
+        )
         assert [each.reason for each in refusals] == list(reasons), name
         refused = [
             {"at": each.at, "bytes": each.length, "reason": each.reason.name, "number": int(each.reason)}

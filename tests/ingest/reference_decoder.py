@@ -53,7 +53,7 @@ class Refused(Exception):  # noqa: N818 - it is what is told, not an error of th
         self.reason = reason
 
 
-def decode_body(body, receipt_ms, low, high, *, may_act=False):
+def decode_body(body, receipt_ms, low, high, *, may_act=False, turned_away=False):
     """Give the packets of a body and its refusals, in the order of their bytes."""
     packets, refusals = [], []
     at = 0
@@ -62,7 +62,7 @@ def decode_body(body, receipt_ms, low, high, *, may_act=False):
         end, reason = end_of(body, at)
         if reason is None:
             try:
-                packets.append(read(body[at:end], receipt_ms, low, high, may_act))
+                packets.append(read(body[at:end], receipt_ms, low, high, may_act, turned_away))
                 row_of_short = False
                 at = end
                 continue
@@ -158,8 +158,10 @@ def _big_endian(body, at, width):
 # ------------------------------------------------------------------------------------------------------------ content
 
 
-def read(raw, receipt_ms, low, high, may_act):  # noqa: C901, PLR0912 - one rule after the other
+def read(raw, receipt_ms, low, high, may_act, turned_away):  # noqa: C901, PLR0912 - one rule after the other
     """Read one well-formed object as a packet; raises Refused with the reason of the first illegal element."""
+    if turned_away:
+        raise Refused(Reason.NOT_A_PACKET if len(raw) < SHORTEST else Reason.NOT_ENROLLED)
     elements = _elements(raw)
     if elements is None or len(elements) != 9:
         raise Refused(Reason.NOT_A_PACKET)
@@ -326,9 +328,17 @@ def hash_of(name):
     return (state ^ state >> 31) or 1
 
 
+AWAY = "turned away "
+
+
+def name_of(source):
+    """Name of the source of an entry; what it may not send stands in the log under that name too."""
+    return source.removeprefix(AWAY)
+
+
 def columns(entries, low, high, *, act_source="cell"):
     """All columns of a batch as lists, and the rows of quarantine, from entries of the log."""
-    names = list(dict.fromkeys(source for _, _, source, _ in entries))
+    names = list(dict.fromkeys(name_of(source) for _, _, source, _ in entries))
     batch = {name: [] for name in (
         "offset", "receipt_ms", "source", "kind", "patient_id", "patient", "device", "seq", "t_ms", "device_ms",
         "gateway_ms", "status", "code", "milli", "chunk_packet", "chunk_code", "chunk_rate", "chunk_gain", "samples",
@@ -336,7 +346,10 @@ def columns(entries, low, high, *, act_source="cell"):
     batch |= {"value_at": [0], "sample_at": [0], "act": []}
     rows = []
     for offset, receipt_ms, source, body in entries:
-        packets, refusals = decode_body(body, receipt_ms, low, high, may_act=source == act_source)
+        packets, refusals = decode_body(
+            body, receipt_ms, low, high, may_act=source == act_source, turned_away=source.startswith(AWAY)
+        )
+        number = names.index(name_of(source))
         for packet in packets:
             row = len(batch["kind"])
             values = packet.values
@@ -346,7 +359,7 @@ def columns(entries, low, high, *, act_source="cell"):
                 values = [(0xFF00 + k, word) for k, word in enumerate(words)]
                 batch["act"].append((row, packet.act))
             for name, value in (
-                ("offset", offset), ("receipt_ms", receipt_ms), ("source", names.index(source)),
+                ("offset", offset), ("receipt_ms", receipt_ms), ("source", number),
                 ("kind", packet.kind), ("patient_id", packet.patient.decode("ascii")),
                 ("patient", hash_of(packet.patient)), ("device", hash_of(packet.device)), ("seq", packet.seq),
                 ("t_ms", packet.t_ms), ("device_ms", _or_none(packet.device_ms)),
@@ -364,7 +377,7 @@ def columns(entries, low, high, *, act_source="cell"):
                 batch["samples"] += packet.samples
                 batch["sample_at"].append(len(batch["samples"]))
         rows += [
-            (offset, receipt_ms, names.index(source), each.at, int(each.reason),
+            (offset, receipt_ms, number, each.at, int(each.reason),
              body[each.at : each.at + min(each.length, 4096)])
             for each in refusals
         ]  # fmt: skip

@@ -10,10 +10,10 @@ import reference_decoder as reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest import columns, log, packet
+from ingest import appender, columns, packet
 from ingest import decode as ingest_decode
 from ingest.columns import NO_TIME, Batch, PacketKind, Status
-from ingest.decode import MAX_RAW, Act, Decoder, act_of, check, decode
+from ingest.decode import MAX_RAW, TURNED_AWAY, Act, Decoder, act_of, check, decode
 from ingest.reasons import Reason
 from ingest.signals import MAX_CODE, SIGNALS, Kind, by_name, plausible_ranges
 from kernels import careful_path, identity, packets, reading, refusals
@@ -409,7 +409,7 @@ BAD_ACTS = [
 
 def test_every_reason_of_packets_is_here():
     # Reasons from 48 on are of rows of files.
-    tested = {reason for reason, _ in ILL_FORMED + REFUSED} | {Reason.OK, Reason.BAD_ACT}
+    tested = {reason for reason, _ in ILL_FORMED + REFUSED} | {Reason.OK, Reason.BAD_ACT, Reason.NOT_ENROLLED}
     assert tested == {reason for reason in Reason if reason < 48}
 
 
@@ -459,6 +459,18 @@ def test_an_act_from_the_cell_only():
     assert len(batch) == 1
     with pytest.raises(ValueError, match="packet 0 is of kind 1: an act of the cell has kind 5"):
         act_of(decoded((0, T, "cell", GOOD))[0], 0)
+
+
+@given(st.lists(legal_packets() | st.binary(max_size=30), max_size=4).map(b"".join), st.booleans())
+def test_what_was_turned_away_is_refused_whatever_it_is(body, before):
+    """And only that: under the name of its source, beside what the same source may send."""
+    entries = [(0, T, TURNED_AWAY + "home", body), (1, T, "home", GOOD)]
+    _, rows, sources = assert_as_reference(*(entries if before else entries[::-1]))
+    assert sources == ("home",)
+    assert all(row[0] == 0 for row in rows)
+    batch, quarantine = decoded((0, T, TURNED_AWAY + "cell", msgpack.packb(ACT) + GOOD))
+    assert len(batch) == 0
+    assert quarantine.reason.tolist() == [Reason.NOT_ENROLLED] * 2
 
 
 # --------------------------------------------------------------------------------------------------------- framing
@@ -674,4 +686,4 @@ def test_constants_of_the_kernels_are_those_of_ingest():
     assert packets.ACT_CODES > MAX_CODE
     assert (careful_path._MIN_RATE_HZ, careful_path._MAX_RATE_HZ) == packet._RATE_HZ
     assert careful_path._MAX_SECONDS == packet._MAX_SECONDS
-    assert packet.MAX_BODY == log.MAX_BODY
+    assert packet.MAX_BODY == appender.MAX_BODY

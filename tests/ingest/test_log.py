@@ -137,6 +137,19 @@ def test_the_disk_is_asked_before_a_ticket_is_given(path):
     assert (synchronous, journal) == (2, b"wal")  # FULL: fsync at each commit
 
 
+def test_an_offset_is_found_by_its_receipt_time(path):
+    with Log(path) as log:
+        assert log.offset_at(0) == 0
+        assert log.receipt_ms(0) is None
+        times = [10, 10, 20, 20, 20, 35]
+        for ticket in log.append_many([("s", b"x", ms) for ms in times]):
+            ticket.result(5)
+        log.trim(1)
+        for ms, offset in ((0, 1), (10, 1), (11, 2), (20, 2), (21, 5), (35, 5), (36, 6), (10**9, 6)):
+            assert log.offset_at(ms) == offset
+        assert [log.receipt_ms(k) for k in (0, 1, 2, 5, 6)] == [10, 10, 20, 35, None]
+
+
 def test_a_full_queue_says_so(path):
     with Log(path, queue_bytes=16 << 20) as log:
         with log._writing:

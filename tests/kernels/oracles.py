@@ -252,6 +252,29 @@ def same_moment(first, second):
     return (one_of[max(common)], other[max(common)]) if common else None
 
 
+def by_moment(series, begins, ends, zone):
+    """Mean of each moment whose last millisecond is from `begins` to `ends`, local minutes, over midnight or not."""
+    out = {}
+    for t, x in series:
+        wall = datetime.fromtimestamp((t - 1) / 1000, tz=ZoneInfo(zone))
+        minute = 60 * wall.hour + wall.minute
+        if begins <= minute < ends if begins <= ends else not ends <= minute < begins:
+            out.setdefault(t, []).append(Fraction(x))
+    return {t: statistics.mean(values) for t, values in out.items()}
+
+
+def total(series, begins, ends, zone):
+    moments = by_moment(series, begins, ends, zone)
+    return unit(sum(moments.values())) if moments else None
+
+
+def weighted_mean(series, weights, begins, ends, least, zone):
+    moments, weight = by_moment(series, begins, ends, zone), by_moment(weights, begins, ends, zone)
+    both = [t for t in moments if weight.get(t)]
+    whole = sum(weight[t] for t in both)
+    return unit(sum(moments[t] * weight[t] for t in both) / whole) if both and unit(whole) >= least else None
+
+
 def orthostatic(seated, standing, within_ms):
     if not standing:
         return None

@@ -126,13 +126,6 @@ def test_a_break_ends_a_row():
     assert state[ectopy.S_V_ROW] == 3
 
 
-def test_an_hour_is_cleared_and_nothing_else():
-    state, _ = run([(0.4 * i, "V") for i in range(5)], flush=False)
-    ectopy.clear_hour(state)
-    assert not state[ectopy.S_HOUR :].any()
-    assert state[ectopy.S_V_ROW] == 5
-
-
 def plain_runs(beats):
     """Fast runs of V beats by what they are, from the whole list."""
     runs, current = [], []

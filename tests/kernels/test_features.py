@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spot_series import DAY, ZONES, columns, later, readings, zone_arrays
 
-from kernels import baseline, features, pattern, pressure, scores, trends, windows
+from kernels import baseline, features, pattern, pressure, scores, sums, trends, windows
 from kernels.news2 import ITEMS, news2
 
 SCRATCH = np.empty(features.SCRATCH)
@@ -17,7 +17,7 @@ EVER = -(2**62)
 PARAMETERS = {
     "min_points": 2, "short": 2, "long": 6, "exclude": 2, "floor": 0.4, "k": 0.25, "learn": 6, "length": 4.0,
     "max_step": 2.0, "within_min": 600, "per_day": 2, "morning_from": "04:00", "morning_to": "12:00",
-    "evening_from": "12:00", "evening_to": "24:00", "daily": "mean", "side": "down",
+    "evening_from": "12:00", "evening_to": "24:00", "daily": "mean", "side": "down", "from": "22:00", "to": "07:00",
 }  # fmt: skip
 
 
@@ -75,6 +75,8 @@ def direct(name, several, window, in_days, now, zone, limit):
         "mean": lambda: windows.mean(*at_now),
         "median": lambda: windows.median(*at_now),
         "sd": lambda: windows.sd(*at_now),
+        "sum": lambda: sums.total(*at_now[:5], 1320.0, 420.0, *zone_arrays_),
+        "weighted_mean": lambda: sums.weighted_mean(*pairs, start, 1320.0, 420.0, limit, *zone_arrays_),
         "rise": lambda: trends.rise(t, v, window, in_days, *zone_arrays_),
         "change": lambda: trends.change(t, v, window, mean, *zone_arrays_),
         "drift": lambda: trends.drift(v, limit),
@@ -163,9 +165,11 @@ def test_catalogue_is_well_formed(name):
 
 
 def test_no_clinical_figure_has_a_default():
+    whole_day = {("from", "00:00"), ("to", "24:00")}
     for stat in features.STATISTICS.values():
         for parameter in stat.parameters:
-            assert parameter.default is None or parameter.kind == "choice"
+            free = parameter.kind == "choice" or (parameter.name, parameter.default) in whole_day
+            assert parameter.default is None or free
 
 
 @pytest.mark.parametrize(

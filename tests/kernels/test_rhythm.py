@@ -62,8 +62,11 @@ def paced(times, seconds, rate=RATE, noise=0.005):
     at = np.arange(n) / rate
     lead = noise * np.random.default_rng(1).standard_normal(n)
     for beat in times:
-        lead += np.exp(-0.5 * ((at - beat) / 0.012) ** 2) - 0.2 * np.exp(
-            -0.5 * ((at - beat - 0.04) / 0.012) ** 2
+        # Further away it is less than a float can say beside the noise.
+        near = slice(max(0, int((beat - 0.2) * rate)), max(0, int((beat + 0.25) * rate)))
+        from_beat = at[near] - beat
+        lead[near] += np.exp(-0.5 * (from_beat / 0.012) ** 2) - 0.2 * np.exp(
+            -0.5 * ((from_beat - 0.04) / 0.012) ** 2
         )
     return np.rint(lead * GAIN).astype(np.int16)
 
@@ -188,8 +191,65 @@ def test_codes_are_those_of_the_table():
         (ecg_readings.CODE_BIGEMINY, "ecg_bigeminy"),
         (ecg_readings.CODE_TRIGEMINY, "ecg_trigeminy"),
         (ecg_readings.CODE_R_ON_T, "ecg_r_on_t"),
+        (ecg_readings.CODE_RATE_MINUTE, "ecg_rate_minute"),
+        (ecg_readings.CODE_SDNN, "ecg_sdnn"),
+        (ecg_readings.CODE_RMSSD, "ecg_rmssd"),
+        (ecg_readings.CODE_PNN50, "ecg_pnn50"),
+        (ecg_readings.CODE_RATE_HOUR, "ecg_rate_hour"),
+        (ecg_readings.CODE_WATCHED, "ecg_watched"),
+        (ecg_readings.CODE_BEATS, "ecg_beats"),
+        (ecg_readings.CODE_AF_BURDEN, "ecg_af_burden"),
+        (ecg_readings.CODE_PVC_BURDEN, "ecg_pvc_burden"),
+        (ecg_readings.CODE_SVE_BURDEN, "ecg_sve_burden"),
     ):
         assert by_code(code).name == name
+
+
+def test_minutes_and_fives_are_those_of_the_clock():
+    beats = np.cumsum(np.tile([0.75, 0.85], 280))
+    samples = paced(beats, 440.0)
+    stream = Stream().cut(samples, range(1000, len(samples), 3210), at_ms=17_250)
+    found = stream.of(ecg_readings.CODE_RATE_MINUTE)
+    assert [t for t, _ in found] == [60_000 * k for k in range(1, 8)]  # the last half minute is not over
+    assert [value for _, value in found] == pytest.approx([75.0] * 7, abs=0.5)
+    for code, value in (
+        (ecg_readings.CODE_SDNN, 50.0),
+        (ecg_readings.CODE_RMSSD, 100.0),
+        (ecg_readings.CODE_PNN50, 100.0),
+    ):
+        ((t, measured),) = stream.of(code)
+        assert t == 300_000
+        assert measured == pytest.approx(value, abs=4.0)  # R peaks are whole samples of 4 ms
+    assert stream.feed(17_250 + 440_000, samples[:250], gain=GAIN * 2) > 0  # a new segment ends the old
+    assert stream.of(ecg_readings.CODE_RATE_MINUTE)[-1][0] == 457_000
+    ((t, watched),) = stream.of(ecg_readings.CODE_WATCHED)  # and the hour, with what it has
+    assert (t, watched) == (457_000, pytest.approx(439.0 / 60.0, abs=0.1))
+    assert stream.of(ecg_readings.CODE_AF_BURDEN) == [(457_000, 0.0)]
+    ((_, beats),) = stream.of(ecg_readings.CODE_BEATS)
+    assert beats == pytest.approx(549, abs=3)
+
+
+def test_an_hour_is_one_of_the_clock():
+    """An ECG from 10:50 to 11:20 is ten minutes of one hour and twenty of the next."""
+    samples = paced(every(0.8, 0.5, 1800.0), 1800.0)
+    stream = Stream().cut(samples, range(0, len(samples), 2500), at_ms=50 * 60_000)
+    stream.feed(80 * 60_000 + 3_600_000, samples[:2500])
+    watched = stream.of(ecg_readings.CODE_WATCHED)
+    assert [t for t, _ in watched] == [60 * 60_000, 80 * 60_000]
+    assert [value for _, value in watched] == pytest.approx([10.0, 20.0], abs=0.1)
+    assert [value for _, value in stream.of(ecg_readings.CODE_RATE_HOUR)] == pytest.approx(
+        [75.0] * 2, abs=0.1
+    )
+    assert [value for _, value in stream.of(ecg_readings.CODE_BEATS)] == pytest.approx([750, 1500], abs=3)
+
+
+def test_a_change_of_rate_ends_the_minute():
+    stream = Stream().cut(paced(every(0.8, 0.5, 40.0), 40.0))
+    assert stream.of(ecg_readings.CODE_RATE_MINUTE) == []
+    stream.feed(40_000, paced([0.5], 1.0, rate=500.0), rate=500.0)
+    ((t, value),) = stream.of(ecg_readings.CODE_RATE_MINUTE)
+    assert t == 40_000
+    assert value == pytest.approx(75.0, abs=0.5)
 
 
 def lead_with(kinds, rr_s=0.8, noise=0.005):
@@ -236,6 +296,18 @@ def test_the_hour_tells_its_ectopic_beats():
     runs = [value for _, value in stream.of(ecg_readings.CODE_NSVT)]
     assert len(runs) == pytest.approx(2 * turns, abs=6)
     assert max(runs[1::2]) == pytest.approx(0.8, abs=0.05)
+
+
+def test_a_supraventricular_tachycardia_is_said_while_it_lasts():
+    beats = [*every(0.8, 0.5, 20.0), *every(0.4, 20.1, 60.0)]
+    samples = paced([*beats, *every(0.8, 60.6, 70.0)], 70.0)
+    found = Stream().cut(samples, range(0, len(samples), 250)).of(ecg_readings.CODE_SVT)
+    lengths = [value for _, value in found]
+    assert lengths == sorted(lengths)
+    assert len(found) == 5  # when it is found, three times while it lasts, when it ends
+    assert lengths[1:4] == pytest.approx([lengths[0] + 10.0 * k for k in (1, 2, 3)], abs=1.0)
+    assert lengths[-1] == pytest.approx(39.6, abs=0.5)
+    assert [t - 1000.0 * value for t, value in found] == pytest.approx([20_100.0] * 5, abs=500.0)
 
 
 # ---- The clock.
@@ -402,6 +474,16 @@ def test_cuts_change_nothing(seed, cuts, rate):
     assert parts.readings == whole.readings
     kept = [i for i in range(rhythm.ROW) if i != rhythm.R_CHUNK_MS]
     assert parts.row[kept].tobytes() == whole.row[kept].tobytes()
+
+
+@settings(max_examples=10)
+@given(st.sampled_from(KINDS), st.integers(0, 3_600_000), st.lists(st.integers(0, 330 * 250), max_size=60))
+def test_cuts_change_no_measure_of_the_clock(kind, at_ms, cuts):
+    ecg = synthesize(kind, 330.0, 3)
+    whole = Stream().cut(ecg.samples, at_ms=4 * at_ms)
+    parts = Stream().cut(ecg.samples, [cut for cut in cuts if cut < len(ecg.samples)], at_ms=4 * at_ms)
+    assert parts.readings == whole.readings
+    assert kind is not Rhythm.SINUS or len(whole.of(ecg_readings.CODE_RATE_MINUTE)) >= 4
 
 
 @settings(max_examples=60)

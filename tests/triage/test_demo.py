@@ -64,6 +64,7 @@ def test_a_run_ends_by_itself_and_counts(tmp_path, capsys):
         speed=600,
         seed=1,
         folder=tmp_path / "kept",
+        web=False,
         progress=watched(io.StringIO()),
     )
     assert "packets: " in went

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from rules.alerts import Happening
 from rules.levels import Level
 from triage.episode import follow
-from triage.order import Policy
+from triage.policy import Policy
 
 POLICY = Policy(rouge_ms=240_000, orange_ms=3_600_000)
 
@@ -25,6 +25,7 @@ def step(kind, level, clock=0, **over):
         "onset_ms": 0,
         "t_ms": clock,
         "clock_ms": clock,
+        "features": "[]",
     }
     return row | over
 

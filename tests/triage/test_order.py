@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from rules.levels import Level
 from triage import store
-from triage.order import Policy, urgency
+from triage.order import urgency
+from triage.policy import Policy
 
 
 @dataclass(frozen=True)

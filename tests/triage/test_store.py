@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
+from engine.fence import FencedError
 from rules.alerts import Happening
 from rules.levels import Level
 from triage import database, store
-from triage.order import Policy
+from triage.policy import Policy
 from triage.store import Applied
 
 
@@ -308,3 +309,22 @@ def test_killed_in_the_middle_and_begun_again(url, tmp_path, row, frame):
             [tuple(bool(x) if isinstance(y, bool) else x for x, y in zip(a, b, strict=True)) for a, b in pair]
             for pair in (zip(e, f, strict=True) for e, f in zip(expected, found, strict=True))
         ]
+
+
+def test_who_was_replaced_writes_nothing(url, row, frame):
+    first = frame(row())
+    later = frame(row(patient="p2"))
+    with store.open(url) as queue:
+        queue.apply(first, ("log:0", 2))
+        queue.fence("log:0", 4)
+        before = contents(queue)
+        for token in (2, 3):
+            with pytest.raises(FencedError, match="greater token"):
+                queue.apply(later, ("log:0", token))
+            with pytest.raises(FencedError, match="log:0"):
+                queue.fence("log:0", token)
+        assert contents(queue) == before
+        queue.apply(later, ("log:1", 1))  # another partition has its own
+        assert {line.patient for line in queue.queue()} == {"p1", "p2"}
+        assert queue.apply(first, ("log:0", 4)).repeated == 1
+        assert queue.apply(first, ("log:0", 9)).repeated == 1

@@ -2,6 +2,9 @@
 
 from alembic import context
 
+import triage.audit
+import triage.people.tables
+import triage.work.tables  # noqa: F401 - all tables are declared
 from triage.tables import Base
 
 context.configure(

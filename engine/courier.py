@@ -1,0 +1,100 @@
+"""The courier: brings what the cell did from the queue to the log, where the engine hears of it.
+
+A nurse's act is kept by the queue in the transaction of her move; the process that has the log fetches it from there.
+It is marked as sent after the log has it durably: killed between the two it is sent again, and the line knows it.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from ingest.appender import Appender
+
+__all__ = ["Courier", "Letter", "Outbox"]
+
+_LOGGER = logging.getLogger("vigie")
+_EVERY_S = 0.2
+_AGAIN_S = 2.0
+
+
+class Letter(Protocol):
+    """A body for the log."""
+
+    @property
+    def id(self) -> int:
+        """Number in the outbox."""
+
+    @property
+    def source(self) -> str:
+        """Source of the log's entry."""
+
+    @property
+    def body(self) -> bytes:
+        """Packets."""
+
+
+class Outbox(Protocol):
+    """What the queue has for the log."""
+
+    def waiting(self) -> Sequence[Letter]:
+        """Give what the log does not have, oldest first, as much as goes at once."""
+
+    def sent(self, ids: Sequence[int]) -> None:
+        """Note that the log has these, durably."""
+
+
+class Courier:
+    """A thread that empties the outbox into the log.
+
+    Parameters
+    ----------
+    outbox : Outbox
+    log : Appender
+        Taken care of by others; open from `start` to the end of `stop`.
+    """
+
+    def __init__(self, outbox: Outbox, log: Appender) -> None:
+        self._outbox = outbox
+        self._log = log
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; what is not delivered waits for the next start."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def deliver(self) -> int:
+        """Bring what waits; return how much it was."""
+        letters = self._outbox.waiting()
+        if letters:
+            now_ms = time.time_ns() // 1_000_000
+            entries = [(letter.source, letter.body, now_ms) for letter in letters]
+            for ticket in self._log.append_many(entries):
+                ticket.result()
+            self._outbox.sent([letter.id for letter in letters])
+        return len(letters)
+
+    def _run(self) -> None:
+        said = ""
+        while not self._stop.is_set():
+            try:
+                brought = self.deliver()
+            except Exception as error:  # noqa: BLE001 - the queue or the log is away: it waits, and nothing is lost
+                if str(error) != said:
+                    said = str(error)
+                    _LOGGER.error("acts of the cell do not reach the log: %s", said)  # noqa: TRY400 - it says it all
+                self._stop.wait(_AGAIN_S)
+                continue
+            if said:
+                said = ""
+                _LOGGER.info("acts of the cell reach the log again")
+            if not brought:
+                self._stop.wait(_EVERY_S)

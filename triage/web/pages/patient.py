@@ -1,0 +1,198 @@
+"""The patient: alerts and why, what was done, curves, and who it is behind one click."""
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, HTTPException, Request
+from starlette.responses import JSONResponse, Response
+
+from engine.curves import Curve, sentence
+from engine.ecg_report import RHYTHMS
+from ingest.formats.lead import MISSING
+from ingest.signals import by_code
+from triage import audit
+from triage.people.person import PeopleError, Person
+from triage.people.rights import Act
+from triage.web.pages.queue import LABELS, shown
+from triage.web.site import Site
+from triage.work import lists
+
+__all__ = ["opening", "routes"]
+
+Text = Annotated[str, Form(max_length=2000)]
+
+ACTIONS = {
+    "claimed": "Prise",
+    "took over": "Reprise",
+    "released": "Remise dans la file",
+    "called": "Appel",
+    "escalated": "Avis demandé",
+    "muted": "Mise en sourdine",
+    "closed": "Clôturée",
+    "reopened": "Rouverte",
+    "handed over": "Confiée",
+    "reminded": "Rappel : délai dépassé",
+    "next_role": "Appel au cardiologue",
+    "expired": "Prise sans suite",
+    "call_due": "À rappeler",
+    "unanswered": "Avis sans réponse",
+    "mute_ended": "Fin de sourdine",
+    "forgotten": "Retrouvée par le contrôle",
+    "note": "Note",
+}
+
+
+def routes(site: Site) -> APIRouter:
+    """Make the pages of a patient."""
+    router = APIRouter(prefix="/patients/{patient}")
+
+    def seen(request: Request, patient: str, act: Act = Act.SEE) -> tuple[Person, str]:
+        person = site.allowed(request, act)
+        cell = site.cell_of(patient)
+        if not site.may_read(person, cell, patient):
+            raise HTTPException(404)
+        return person, cell
+
+    @router.get("")
+    def page(request: Request, patient: str) -> Response:
+        person, cell = seen(request, patient)
+        rows = lists.of_patient(site.store.engine, patient)
+        if not rows and not site.knows(patient):
+            raise HTTPException(404)
+        site.seen(person, "patient seen", patient, cell)
+        trail = [
+            {
+                "t_ms": entry.t_ms,
+                "actor": entry.actor,
+                "word": ACTIONS[entry.action],
+                "kind": "call" if entry.action == "called" else "",
+                "details": json.loads(entry.details),
+            }
+            for entry in audit.entries(site.store.engine, subject=patient, at_most=200)
+            if entry.action in ACTIONS
+        ]
+        opened = [
+            {
+                "t_ms": row.line.opened_clock_ms,
+                "kind": "alert",
+                "line": row.line,
+                "word": "",
+                "actor": "",
+                "details": {},
+            }
+            for row in rows
+        ]
+        timeline = sorted([*trail, *opened], key=lambda each: each["t_ms"], reverse=True)[:100]
+        return site.page(
+            "patient.html",
+            person,
+            patient=patient,
+            cell=cell,
+            rows=[shown(site, row, person) for row in rows],
+            timeline=timeline,
+            labels=LABELS,
+            counts=site.counts(person),
+            identity=None,
+            age=site.ages([patient]).get(patient),
+            limits=site.limits(patient, cell),
+            ecg={
+                row.line.id: [
+                    (each["lead"], by_code(each["lead"]).label_fr, each["start_ms"]) for each in kept
+                ]
+                for row in rows
+                if row.line.ended_ms is None and (kept := site.strips(row.line.id))
+            },
+            has_register=site.register is not None,
+            curves=[(each.signal, sentence(each, site.now_ms(), site.zone)) for each in site.curves(patient)],
+        )
+
+    @router.post("/identite")
+    def identity(request: Request, patient: str, csrf: Text) -> Response:
+        person, cell = seen(request, patient)
+        site.checked(request, Act.SEE, csrf)
+        if site.register is None:
+            raise HTTPException(404)
+        found = site.register.persons([patient], by=person.name)
+        if patient not in found:
+            raise HTTPException(404)
+        site.seen(person, "identity seen", patient, cell)
+        return site.page(
+            "identity.html", person, patient=patient, who=found[patient][0], counts=site.counts(person)
+        )
+
+    @router.get("/courbes/{signal}.json")
+    def curve(request: Request, patient: str, signal: str) -> Response:
+        seen(request, patient)
+        found = [each for each in site.curves(patient) if each.signal.name == signal]
+        if not found:
+            raise HTTPException(404)
+        return JSONResponse(_plotted(found[0]))
+
+    @router.get("/ecg/{episode}/{lead}.json")
+    def ecg(request: Request, patient: str, episode: str, lead: int) -> Response:
+        person, _ = seen(request, patient)
+        if site.line(person, episode).line.patient != patient:
+            raise HTTPException(404)
+        kept = [each for each in site.strips(episode) if each["lead"] == lead]
+        if not kept:
+            raise HTTPException(404)
+        return JSONResponse(_strip(kept[0]))
+
+    return router
+
+
+def opening(site: Site) -> APIRouter:
+    """Make the page on which a patient of another cell is opened with a reason: break-glass."""
+    router = APIRouter()
+
+    @router.get("/ouvrir")
+    def ask(request: Request) -> Response:
+        person = site.allowed(request, Act.OPEN)
+        return site.page("open.html", person, patient="", wrong="", counts=site.counts(person))
+
+    @router.post("/ouvrir")
+    def open_(request: Request, csrf: Text, patient: Text, reason: Text) -> Response:
+        person = site.checked(request, Act.OPEN, csrf)
+        patient = patient.strip().replace("\0", "")
+        wrong = "" if site.knows(patient) else "Ce dossier n’existe pas."
+        if not wrong:
+            try:
+                site.people.open_patient(person, patient, site.cell_of(patient), reason, site.now_ms())
+            except PeopleError as error:
+                wrong = error.plain
+        if wrong:
+            return site.page(
+                "open.html", person, 422, patient=patient, wrong=wrong, counts=site.counts(person)
+            )
+        return site.back(request, f"/patients/{patient}")
+
+    return router
+
+
+def _plotted(curve: Curve) -> dict[str, Any]:
+    """Give what static/js/plots.js draws."""
+    series = {
+        "label": curve.signal.label_fr,
+        "unit": curve.signal.unit_fr,
+        "values": curve.value.tolist(),
+        "late": curve.late.tolist(),
+    }
+    return {"t": curve.t_ms.tolist(), "series": [series], "gaps": [list(gap) for gap in curve.gaps()]}
+
+
+def _strip(row: dict[str, Any]) -> dict[str, Any]:
+    """Give what static/js/ecg.js draws, of a row of `engine.strips.SCHEMA`."""
+    classes = row["classes"] or [""] * len(row["beats"])
+    return {
+        "rate_hz": row["rate_hz"],
+        "start_ms": row["start_ms"],
+        "gain_uv": 1000.0 / row["gain"],
+        "samples": [None if sample == MISSING else sample for sample in row["samples"]],
+        "beats": [list(each) for each in zip(row["beats"], classes, strict=True)],
+        "marks": [
+            [max(0, span["start"]), span["end"], RHYTHMS[span["label"]]]
+            for span in row["rhythm"]
+            if span["label"] in RHYTHMS
+        ],
+        "next": None,
+    }

@@ -1,0 +1,117 @@
+"""Times, durations and levels as a nurse reads them: the filters of the templates."""
+
+import base64
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from rules.levels import Level
+from triage.view import SHAPES, since, time_left
+from triage.work.states import OUTCOMES, REASONS, Outcome, Reason, State
+
+__all__ = ["KINDS", "Words"]
+
+_MINUTE_MS = 60_000
+_DAY_MS = 86_400_000
+
+BACK: Final = {
+    "worse": "l’état du patient s’est aggravé",
+    "released": "remise dans la file",
+    "expired": "prise sans suite",
+    "call_due": "à rappeler",
+    "unanswered": "avis demandé sans réponse",
+    "mute_ended": "fin de sourdine",
+    "forgotten": "retrouvée par le contrôle",
+}
+
+KINDS: Final = {
+    "reminded": "Délai dépassé : personne n’a pris l’alerte",
+    "next_role": "Alerte sans réponse : appel au cardiologue",
+    "expired": "Prise sans suite : l’alerte est revenue dans la file",
+    "call_due": "Patient à rappeler",
+    "unanswered": "Avis demandé, sans réponse",
+    "mute_ended": "Fin de sourdine",
+    "forgotten": "Contrôle : une alerte n’avait pas de suite prévue",
+    "taken over": "Un collègue a repris l’alerte",
+    "handed over": "Une alerte vous est confiée",
+    "escalated": "Avis demandé",
+    "worse": "Aggravation",
+    "ended": "L’alerte s’est terminée d’elle-même",
+}
+"""What a notice says, by its kind."""
+
+
+class Words:
+    """Words in one zone.
+
+    Parameters
+    ----------
+    zone : ZoneInfo
+    """
+
+    def __init__(self, zone: ZoneInfo) -> None:
+        self.zone = zone
+
+    def filters(self) -> Mapping[str, Any]:
+        """Give the filters of the templates, by name."""
+        return {
+            "moment": self.moment,
+            "hour": self.hour,
+            "iso": self.iso,
+            "level_word": lambda level: Level(level).word,
+            "level_class": lambda level: Level(level).name.lower(),
+            "shape": lambda level: SHAPES[Level(level)],
+            "state_word": lambda state: State(state).word,
+            "reason_word": lambda reason: REASONS[Reason(reason)],
+            "outcome_word": lambda outcome: OUTCOMES[Outcome(outcome)],
+            "back_word": lambda why: BACK.get(why, why),
+            "b64": lambda text: base64.b64encode(text.encode()).decode(),
+            "figure": figure,
+            "thousands": lambda count: f"{count:,}".replace(",", "\N{NARROW NO-BREAK SPACE}"),
+        }
+
+    def moment(self, t_ms: int | None) -> str:
+        """Say a day and a time: 27/11/2026 14:05."""
+        return "" if t_ms is None else f"{self._local(t_ms):%d/%m/%Y %H:%M}"
+
+    def hour(self, t_ms: int | None) -> str:
+        """Say a time of day."""
+        return "" if t_ms is None else f"{self._local(t_ms):%H:%M}"
+
+    def iso(self, t_ms: int | None) -> str:
+        """Say a time for a field: 2026-11-27T14:05."""
+        return "" if t_ms is None else f"{self._local(t_ms):%Y-%m-%dT%H:%M}"
+
+    def left(self, due_ms: int | None, now_ms: int) -> str:
+        """Say how long is left."""
+        return time_left(None if due_ms is None else due_ms - now_ms)
+
+    def since(self, t_ms: int, now_ms: int) -> str:
+        """Say since when."""
+        return since(t_ms, now_ms, self.zone)
+
+    def read(self, text: str) -> int:
+        """Read a time from a field (2026-11-27T14:05), local; ms UTC.
+
+        Raises
+        ------
+        ValueError
+            It is none.
+        """
+        at = datetime.fromisoformat(text)
+        if at.tzinfo is None:
+            at = at.replace(tzinfo=self.zone)
+        return round(at.timestamp() * 1000)
+
+    def _local(self, t_ms: int) -> datetime:
+        return datetime.fromtimestamp(t_ms / 1000, self.zone)
+
+
+def figure(value: float | None, unit: str = "") -> str:
+    """Write a figure with a decimal comma and its unit; a dash where there is none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    text = f"{value:.2f}".rstrip("0").rstrip(".").replace(".", ",")
+    return f"{text}\N{NO-BREAK SPACE}{unit}" if unit else text
