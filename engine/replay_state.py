@@ -50,7 +50,7 @@ def commit(
         "fingerprint": fingerprint,
         "clock_ms": line.clock_ms,
         "outages": line.outages.tolist(),
-        "ticked_ms": [shard.ticked_ms for shard in line.shards],
+        "ticked_ms": [shard.judge.ticked_ms for shard in line.shards],
         "accounts": {source: asdict(account) for source, account in line.accounts.by_source.items()},
         "segments": {kind: list(files) for kind, files in segments.items()},
         "counts": counts,
@@ -94,7 +94,7 @@ def resume(
         mine = {name[len(whose) :]: array for name, array in found.arrays.items() if name.startswith(whose)}
         shard.state.restore(mine)
         shard.streams.restore(mine)
-        shard.ticked_ms = meta["ticked_ms"][k]
+        shard.judge.ticked_ms = meta["ticked_ms"][k]
     line.restore(meta["clock_ms"], meta["outages"], found.offset)
     line.accounts.by_source = {source: Account(**account) for source, account in meta["accounts"].items()}
     return meta["segments"], meta["counts"], pl.read_ipc(BytesIO(found.blobs["held"]))

@@ -136,7 +136,7 @@ class Reporter:
         for q in np.unique(place[place >= 0]).tolist():
             here = place == q
             protocol, name = self.shard.program.limit_names[q]
-            limits[here] = self.shard.limit(protocol, name, changes.slot[row[here]])
+            limits[here] = self.shard.judge.limit(protocol, name, changes.slot[row[here]])
         return features, limits
 
     def _origins(self, changes: Changes, patients: list[str]) -> pa.Array:

@@ -65,7 +65,7 @@ def header(line: Line, shard: int) -> Header:
         meta={
             "clock_ms": line.clock_ms,
             "outages": line.outages.tolist(),
-            "ticked_ms": line.shards[shard].ticked_ms,
+            "ticked_ms": line.shards[shard].judge.ticked_ms,
             "accounts": {source: asdict(account) for source, account in line.accounts.by_source.items()},
         },
     )
@@ -186,7 +186,7 @@ def _fill(shard: Shard, checkpoint: Checkpoint) -> None:
         array[used:] = 0  # where a damaged file was read in before this one
     shard.roster.place(state, np.arange(used, dtype=np.int32))
     shard.streams.restore(checkpoint.arrays)
-    shard.ticked_ms = checkpoint.header.meta["ticked_ms"]
+    shard.judge.ticked_ms = checkpoint.header.meta["ticked_ms"]
 
 
 def _empty(shard: Shard) -> None:

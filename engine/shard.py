@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.acts import closed_problems, keys
-from engine.plan import make_plan, make_rules
+from engine.judging import Block, Found, Judge, patient_order
+from engine.plan import make_plan
 from engine.program import Program
 from engine.roster import Roster
 from engine.state import State
@@ -15,17 +16,11 @@ from engine.streams import Derived, Streams
 from ingest.columns import Batch
 from kernels import advance as hot
 from kernels import directory, evidence, lifecycle
-from kernels._types import Int
 from kernels.arrange import WORDS, arrange
-from kernels.directory import ID_BYTES
 
 __all__ = ["Changes", "Clock", "Outcome", "Seen", "Shard", "shard_of"]
 
-_TRANSITIONS = 65_536
-"""Room for transitions in one call of the lifecycle kernels; they go on where it was full."""
-
 I64 = npt.NDArray[np.int64]
-Verdict = npt.NDArray[np.int8]
 
 
 def shard_of(patient: npt.NDArray[np.uint64], shards: int) -> npt.NDArray[np.int64]:
@@ -108,6 +103,8 @@ class Outcome:
     changes: Changes
     features: list[Seen]
     """What the rules saw, where the shard watches it; else empty."""
+    found: Found | None = None
+    """All that the rules went by, where the shard keeps it: for a back-test."""
     kernel_s: float = 0.0
     """Seconds from packets to features, ECG among it."""
     rule_s: float = 0.0
@@ -125,37 +122,26 @@ class Shard:
         self.program = program
         self.roster = roster or Roster(program)
         self.plan = make_plan(program)
-        self.rules = make_rules(program, self.plan)
         self.rule_group = np.array([row.group for row in program.rule_rows], np.int64)
         self.problem_keys = np.array(list(keys(program)), np.int64)
         self.state = State(
             width=int(self.plan.physical.sum()),
             series=len(self.plan.start),
-            rules=len(self.rules.level),
+            rules=len(program.rule_rows),
             problems=len(program.problems),
             contacts=len(program.contacts),
             limits=len(program.own),
         )
+        self.judge = Judge(program, self.plan, self.state)
         self.streams = Streams()
-        self.ticked_ms = 0
         self.watch_features = False
         """Whether `Outcome.features` is filled: for who asks, as it takes several times the rest."""
+        self.keep_found = False
+        """Whether `Outcome.found` is filled."""
         width = int(self.plan.physical.sum())
         self.scratch = hot.scratch(len(self.plan.start), width, len(self.plan.op))
         self.wide_scratch = hot.scratch(len(self.plan.start), 2 * width + 1, len(self.plan.op))
         self.wide_row = np.zeros(2 * width + 2, np.int64), np.zeros(2 * width + 2, np.int32)
-        self.transitions = lifecycle.Transitions(
-            np.empty(_TRANSITIONS, np.int32),
-            np.empty(_TRANSITIONS, np.int32),
-            np.empty(_TRANSITIONS, np.int16),
-            np.empty(_TRANSITIONS, np.int16),
-            np.empty(_TRANSITIONS, np.uint8),
-            np.empty(_TRANSITIONS, np.uint8),
-            np.empty(_TRANSITIONS, np.int64),
-            np.empty(_TRANSITIONS, np.int64),
-            np.empty(_TRANSITIONS, np.int64),
-            np.empty(_TRANSITIONS, np.int64),
-        )
 
     def enrol(self, slots: npt.NDArray[np.int32], first_ms: I64) -> None:
         """Set what new slots start from; `first_ms` is when the line first knew of the patient."""
@@ -163,17 +149,6 @@ class Shard:
         arrays["first_ms"][slots] = first_ms
         arrays["contact"][slots] = first_ms[:, None]
         self.roster.place(self.state, slots)
-
-    def limit(
-        self, protocol: int, name: str, slots: npt.NDArray[np.int32]
-    ) -> npt.NDArray[np.float64] | float:
-        """Value of a limit for some patients; one number where nobody has one of their own."""
-        q = self.program.limit_names.index((protocol, name))
-        column = int(self.plan.limit_column[q])
-        if column < 0:
-            return float(self.plan.limit_default[q])
-        own: npt.NDArray[np.float64] = self.state.readings.limits[slots, column]
-        return own
 
     def process(self, batch: Batch, clock: Clock, rows: I64 | None = None) -> Outcome:
         """Apply a batch: the one way in, for live packets, replay, back-test and tests.
@@ -200,7 +175,9 @@ class Shard:
         changes = pass_.run()
         kernel_s = pass_.advanced_s - begun
         rule_s = perf_counter() - pass_.advanced_s
-        return Outcome(rows, pass_.applied, derived, changes, pass_.seen, kernel_s, rule_s)
+        return Outcome(
+            rows, pass_.applied, derived, changes, pass_.seen, pass_.found, kernel_s=kernel_s, rule_s=rule_s
+        )
 
     def _slots(self, batch: Batch, clock: Clock, rows: I64) -> npt.NDArray[np.int32]:
         state = self.state
@@ -238,15 +215,19 @@ class _Pass:
         self.derived = derived
         self.applied = np.zeros(len(rows), np.uint8)
         self.seen: list[Seen] = []
+        self.found: Found | None = None
         self.advanced_s = 0.0
 
     def run(self) -> Changes:
         events, journal, entries, blocks = self._advance()
         self.advanced_s = perf_counter()
+        found = self._found(events, blocks)
         if self.shard.watch_features:
-            self._watch(events, blocks)
-        rules, when, clear = self._verdicts(blocks, events)
-        return self._alerts(events, journal, entries, rules, when, clear)
+            self._watch(events, found)
+        if self.shard.keep_found:
+            self.found = found
+        changed = self.shard.judge.walk(found, self.shard.judge.verdicts(found))
+        return Changes.none() if changed is None else self._evidence(changed, events, journal, entries)
 
     def _advance(self) -> tuple[hot.Events, hot.Journal, int, hot.Blocks]:
         batch, derived, plan = self.batch, self.derived, self.shard.plan
@@ -312,112 +293,48 @@ class _Pass:
             np.zeros(groups, np.int64),
         )
 
-    def _watch(self, events: hot.Events, blocks: hot.Blocks) -> None:
-        """Keep what the rules see of this batch."""
+    def _found(self, events: hot.Events, blocks: hot.Blocks) -> Found:
+        """Put together what the rules go by; views of the buffers."""
+        found = []
         for g, group in enumerate(self.program.groups):
             n = int(blocks.filled[g])
-            if n == 0 or not group.features:
-                continue
-            event = blocks.event[blocks.event_at[g] : blocks.event_at[g] + n].astype(np.int64)
+            first = int(blocks.event_at[g])
             starts = [int(blocks.at[g] + f * blocks.room[g]) for f in range(len(group.features))]
-            self.seen.append(
-                Seen(
-                    g,
-                    events.row[event].astype(np.int64),
-                    event,
-                    events.slot[event],
-                    events.t_ms[event],
-                    [blocks.buffer[at : at + n].copy() for at in starts],
-                )
+            found.append(
+                Block(blocks.event[first : first + n], [blocks.buffer[at : at + n] for at in starts])
             )
+        return Found(
+            slot=events.slot,
+            mask=events.mask,
+            t_ms=events.t_ms,
+            now_ms=events.now_ms,
+            clock_ms=self.clock.row_ms[events.row],
+            close=closed_problems(self.batch, events.row, self.shard.problem_keys),
+            blocks=found,
+            end_ms=self.clock.end_ms,
+            outages=self.clock.outages,
+        )
 
-    def _verdicts(self, blocks: hot.Blocks, events: hot.Events) -> tuple[lifecycle.Rules, Verdict, Verdict]:
-        """Evaluate the conditions of each group over its whole block."""
-        program = self.program
-        when: list[Verdict] = []
-        clear: list[Verdict] = []
-        verdict_at = np.zeros(len(program.groups), np.int64)
-        total = 0
-        for g, group in enumerate(program.groups):
-            n = int(blocks.filled[g])
-            verdict_at[g] = total
-            if n == 0 or group.verdicts is None:
-                continue
-            slots = events.slot[blocks.event[blocks.event_at[g] : blocks.event_at[g] + n]]
-            columns: dict[str, npt.NDArray[np.float64] | float] = {}
-            for f, name in enumerate(group.features):
-                at = int(blocks.at[g] + f * blocks.room[g])
-                columns[name] = blocks.buffer[at : at + n]
-            for name in group.verdicts.names:
-                if name not in columns:
-                    columns[name] = self.shard.limit(group.protocol, name, slots)
-            out = group.verdicts.run(columns, n)
-            half = len(group.rules)
-            when.append(out[:half].ravel())
-            clear.append(out[half:].ravel())
-            total += half * n
-        nothing = np.empty(0, np.int8)
-        rules = self.shard.rules._replace(verdict_at=verdict_at, room=blocks.filled)
-        return rules, np.concatenate(when or [nothing]), np.concatenate(clear or [nothing])
-
-    def _alerts(
-        self,
-        events: hot.Events,
-        journal: hot.Journal,
-        entries: int,
-        rules: lifecycle.Rules,
-        when: Verdict,
-        clear: Verdict,
-    ) -> Changes:
-        """Walk through the verdicts in order, let time pass, and gather the evidence of what changed."""
-        state = self.shard.state
-        alerts = state.alerts
-        outages = self.clock.outages
-        margin = 2 * len(rules.level) + 2
-        written: list[lifecycle.Transitions] = []
-
-        def collect(out: lifecycle.Transitions, n: Int) -> None:
-            if n:
-                columns = (column[:n].copy() for column in out)
-                written.append(lifecycle.Transitions(*columns))  # type: ignore[arg-type]  # each column its own type
-
-        out = self.shard.transitions
-        cursor = np.zeros(len(rules.group_mask), np.int64)
-        clock = self.clock.row_ms[events.row]
-        close = closed_problems(self.batch, events.row, self.shard.problem_keys)
-        done: Int = 0
-        while done < len(events.slot):
-            done, n = lifecycle.walk(
-                done, len(events.slot), cursor, events.slot, events.mask, events.t_ms, events.now_ms,
-                clock, close, when, clear, rules, alerts, outages, out, margin,
-            )  # fmt: skip
-            collect(out, n)
-        tick = int(rules.options[0])
-        if self.clock.end_ms // tick > self.shard.ticked_ms // tick:
-            done = 0
-            while done < state.used:
-                done, n = lifecycle.idle_ticks(
-                    done, state.used, self.clock.end_ms, rules, alerts, outages, out, margin
+    def _watch(self, events: hot.Events, found: Found) -> None:
+        """Keep what the rules see of this batch."""
+        for g, block in enumerate(found.blocks):
+            if len(block.event) and block.values:
+                event = block.event.astype(np.int64)
+                self.seen.append(
+                    Seen(
+                        g,
+                        events.row[event].astype(np.int64),
+                        event,
+                        events.slot[event],
+                        events.t_ms[event],
+                        [values.copy() for values in block.values],
+                    )
                 )
-                collect(out, n)
-            self.shard.ticked_ms = self.clock.end_ms
-        return self._evidence(written, events, journal, entries)
-
-    def _order(self, columns: lifecycle.Transitions) -> I64:
-        """By the line's clock, then by the patient's id: an order that knows nothing of batches, slots or shards.
-
-        Stable, so that what happened to one patient at one moment stays in the order in which it happened.
-        """
-        ids = np.ascontiguousarray(self.shard.state.slot_id[columns.slot, :ID_BYTES])
-        return np.lexsort((ids.view(f"S{ID_BYTES}").ravel(), columns.clock_ms))
 
     def _evidence(
-        self, written: list[lifecycle.Transitions], events: hot.Events, journal: hot.Journal, entries: int
+        self, columns: lifecycle.Transitions, events: hot.Events, journal: hot.Journal, entries: int
     ) -> Changes:
-        if not written:
-            return Changes.none()
-        columns = lifecycle.Transitions(*(np.concatenate(column) for column in zip(*written, strict=True)))
-        order = self._order(columns)
+        order = patient_order(self.shard.state, columns)
         columns = lifecycle.Transitions(*(column[order] for column in columns))  # type: ignore[arg-type]  # each its own type
         event = columns.event
         by_event = event >= 0
@@ -459,7 +376,7 @@ class _Pass:
             t_ms=columns.t_ms,
             clock_ms=columns.clock_ms,
             features=features,
-            contact_ms=state.alerts.contact[columns.slot, self.shard.rules.contact[columns.rule]],
+            contact_ms=state.alerts.contact[columns.slot, self.shard.judge.rules.contact[columns.rule]],
             point_at=np.concatenate(([0], np.cumsum(count))).astype(np.int64),
             point_series=series[:points],
             point_t=t[:points],

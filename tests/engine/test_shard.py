@@ -115,7 +115,8 @@ def test_a_batch_of_more_transitions_than_there_is_room_for():
     def narrow(room):
         line = Line(program())
         shard = line.shards[0]
-        shard.transitions = type(shard.transitions)(*(np.empty(room, c.dtype) for c in shard.transitions))
+        judge = shard.judge
+        judge.transitions = type(judge.transitions)(*(np.empty(room, c.dtype) for c in judge.transitions))
         return feed(line, [numbered(entries)])
 
     assert whole.height > 1000
@@ -143,9 +144,9 @@ def test_own_limits_are_those_of_the_patient():
     line = Line(of, roster=roster(of))
     alerts = feed(line, [numbered([(START, "g", bodies)])])
     assert alerts.filter(rule="dry")["patient"].to_list() == ["p0"]
-    values = line.shards[0].limit(0, "dry_kg", np.array([0, 1, 2], np.int32))
+    values = line.shards[0].judge.limit(0, "dry_kg", np.array([0, 1, 2], np.int32))
     np.testing.assert_array_equal(values, [79.5, np.nan, np.nan])
-    assert line.shards[0].limit(0, "gain_kg", np.array([0, 1], np.int32)) == 2.0
+    assert line.shards[0].judge.limit(0, "gain_kg", np.array([0, 1], np.int32)) == 2.0
 
 
 def test_ids_are_told_apart_whatever_their_hash(monkeypatch):
