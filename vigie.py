@@ -6,8 +6,11 @@ interrupted. Errors are lines on standard error that begin with ``vigie:``; set 
 Verbs import what they need when they run: ``vigie --help`` answers before Numba and Polars would be loaded.
 """
 
+import dataclasses
+import math
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from enum import StrEnum
@@ -266,6 +269,92 @@ def replay(
     typer.echo(str(summary))
     if not summary.ok:
         raise typer.Exit(FAILED)
+
+
+@app.command(
+    epilog="Example: vigie backtest cohort.parquet --protocol covidom --limit spo2_low=93 --out tried"
+)
+def backtest(
+    paths: Annotated[
+        list[Path], typer.Argument(help="CSV or Parquet in long form, folders of these, or a log.")
+    ],
+    protocol: Protocols,
+    out: Annotated[Path, typer.Option(help="Folder for report.html, summary.txt and tables.")],
+    against: Annotated[
+        list[str],
+        typer.Option(help="Protocol to compare with: a file, or the name of a shipped one. Repeatable."),
+    ] = [],  # noqa: B006 - Typer copies it
+    limit: Annotated[
+        list[str], typer.Option(help="A limit to change, such as gain_3d_kg=1.5. Repeatable.")
+    ] = [],  # noqa: B006
+    sweep: Annotated[
+        list[str], typer.Option(help="A limit to try at many values: gain_3d_kg=1:3:0.25. Once or twice.")
+    ] = [],  # noqa: B006
+    outcomes: Annotated[
+        Path | None, typer.Option(help="CSV or Parquet of patient, time and kind: what became of them.")
+    ] = None,
+    outcome: Annotated[
+        list[str], typer.Option(help="Kind of outcome that counts; else all. Repeatable.")
+    ] = [],  # noqa: B006
+    window_days: Annotated[
+        float, typer.Option(min=0.1, max=366, help="Before an outcome, in which an alert counts for it.")
+    ] = 30.0,
+    column: Annotated[list[str], typer.Option(help="A column called otherwise, such as time=date.")] = [],  # noqa: B006
+    mapping: Annotated[
+        Path | None, typer.Option(help="A TOML file that says how columns and signals are called.")
+    ] = None,
+    zone: Annotated[str, typer.Option(help="Zone of times that have none, and of days.")] = "Europe/Paris",
+    limits: Annotated[Path | None, typer.Option(help="A book of limits of cells and patients.")] = None,
+    enrolment: Annotated[Path | None, typer.Option(help="CSV of patient, cell, programmes, zone.")] = None,
+    close_rouge: Annotated[
+        CloseRouge | None, typer.Option(help="When a ROUGE ends (files: at-recovery; a log: never).")
+    ] = None,
+    kept: Annotated[
+        Path | None, typer.Option(help="Folder for what is computed once; by default in the output folder.")
+    ] = None,
+    shards: Annotated[int, typer.Option(min=1, max=64, help="Threads; the figures are the same.")] = 2,
+) -> None:
+    """Try protocols on a history: alerts, load, outcomes caught; and what a change would add, remove and miss."""
+    import engine.backtest
+    import engine.backtest_outcomes
+    import engine.backtest_report
+    import engine.backtest_study
+    from engine.backtest_sweep import parse_sweep
+    from engine.load import load
+    from engine.program import Options
+    from engine.replay_input import Asked, is_log_among
+    from ingest.formats.mapping import Mappings, load_mapping
+
+    changes = dict(_numbers(each) for each in limit)
+    spans = [parse_sweep(each) for each in sweep]
+    columns = (load_mapping(mapping) if mapping else Mappings()).with_columns(**_columns(column))
+    log = is_log_among(paths)
+    closes = (close_rouge or (CloseRouge.NEVER if log else CloseRouge.AT_RECOVERY)) is CloseRouge.AT_RECOVERY
+    options = Options(close_at_recovery=closes) if log else Options(close_at_recovery=closes, deaf_after_ms=0)
+    base, other = (
+        load(names, limits=limits, enrolment=enrolment, zone=zone, options=options) if names else None
+        for names in (protocol, against)
+    )
+    assert base is not None  # noqa: S101 - a protocol is required
+    terms = engine.backtest_study.Terms(window_days=window_days, zone=zone)
+    if outcomes:
+        table = engine.backtest_outcomes.read_outcomes(outcomes, outcome)
+        terms = dataclasses.replace(terms, outcomes=table)
+    elif outcome:
+        msg = f"--outcome {outcome[0]}: without --outcomes there are none"
+        raise ValueError(msg)
+    asked = Asked(tuple(paths), columns, zone, time.time_ns() // 1_000_000)
+    out.mkdir(parents=True, exist_ok=True)
+    with _watched() as progress:
+        history = engine.backtest.History(asked, kept or out / "kept", shards=shards, progress=progress)
+        found = engine.backtest_study.study(
+            history, base, against=other, changes=changes, spans=spans, terms=terms, progress=progress
+        )
+        progress.step("report")
+        engine.backtest_study.write(found, out)
+        engine.backtest_report.write_report(found, out / "report.html", ["vigie", *sys.argv[1:]])
+    typer.echo(engine.backtest_study.summary(found))
+    typer.echo(f"report: {out / 'report.html'}")
 
 
 @app.command(epilog="Example: vigie analyse records/ --out results --report results/report.html")
@@ -1329,6 +1418,19 @@ def _steps(progress: "Progress", label: str) -> Callable[[int, int], None]:
         last = done
 
     return tell
+
+
+def _numbers(said: str) -> tuple[str, float]:
+    """Read an option such as ``gain_3d_kg=1.5``."""
+    name, _, value = said.partition("=")
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not name or not math.isfinite(number):
+        msg = f"--limit {said}: legal is LIMIT=NUMBER, such as gain_3d_kg=1.5"
+        raise ValueError(msg)
+    return name, number
 
 
 def _columns(renamed: list[str]) -> dict[str, str | None]:

@@ -53,7 +53,7 @@ def closing(
     return packet.act(patient, workplace, seq, t_ms, problem_key(protocol, problem), reason)
 
 
-def setting(
+def setting(  # noqa: PLR0913 - the nine words of an act
     patient: str,
     protocol: str,
     limit: str,

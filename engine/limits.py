@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.acts import limit_keys
-from engine.program import Program
+from engine.judging import LimitSet
+from engine.program import Program, limit_key
 from engine.roster import Roster
 from engine.state import State
 from ingest.columns import Batch, PacketKind
@@ -101,38 +102,52 @@ class Limits:
         known = self._acts.get((slot, q))
         return q >= 0 and (known is None or (act > known and act.content != known.content))
 
-    def apply(self, batch: Batch, row: int, slot: int) -> None:
-        """Put an act that is news in force."""
+    def apply(self, batch: Batch, row: int, slot: int) -> LimitSet:
+        """Put an act that is news in force; give what `put` takes."""
         q, act = self._read(batch, row)
         self._take(slot, q, act)
+        return slot, limit_key(*self._names[q]), act.milli
+
+    def put(self, slot: int, key: int, milli: int | None) -> None:
+        """Put in force what `apply` gave; where this program has no such limit, nothing."""
+        q = self._legal(key, milli)
+        if q >= 0:
+            self._set(slot, q, milli)
 
     def _read(self, batch: Batch, row: int) -> tuple[int, _Act]:
-        """Read an act; its limit is -1 where this program has none of that key, or not of that value."""
+        """Read an act and the place of its limit, as `_legal` gives it."""
         read = act_of(batch, row)
         if not isinstance(read, LimitAct):
             msg = f"packet {row} is no act about a limit"
             raise TypeError(msg)
         milli = read.milli if read.verb == SET else None
-        q = self._place.get(read.key, -1)
+        q = self._legal(read.key, milli)
+        t_ms, seq, device = int(batch.t_ms[row]), int(batch.seq[row]), int(batch.device[row])
+        return q, _Act(t_ms, seq, device, milli, read.author, read.text)
+
+    def _legal(self, key: int, milli: int | None) -> int:
+        """Give the place of a limit; -1 where this program has none of that key, or not of that value."""
+        q = self._place.get(key, -1)
         if q >= 0 and milli is not None:
             p, name = self._program.limit_names[q]
             limit = self._program.protocols[p].limits[name]
-            if not limit.min <= milli / MILLI <= limit.max:
-                q = -1
-        t_ms, seq, device = int(batch.t_ms[row]), int(batch.seq[row]), int(batch.device[row])
-        return q, _Act(t_ms, seq, device, milli, read.author, read.text)
+            return q if limit.min <= milli / MILLI <= limit.max else -1
+        return q
 
     def _take(self, slot: int, q: int, act: _Act) -> None:
         self._acts[slot, q] = act
         self._known.pop((slot, q), None)
+        self._set(slot, q, act.milli)
+
+    def _set(self, slot: int, q: int, milli: int | None) -> None:
         column = int(self._plan.limit_column[q])
         if column < 0:
             column = self._plan.limit_column[q] = self._state.widen(float(self._plan.limit_default[q]))
-        if act.milli is None:
+        if milli is None:
             (patient,) = self._state.patient_ids(np.array([slot]))
             value, _ = self._roster.in_force(patient, *self._names[q])
         else:
-            value = act.milli / MILLI
+            value = milli / MILLI
         self._state.arrays["limits"][slot, column] = value
 
     # Patients ------------------------------------------------------------------------------------------------

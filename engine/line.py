@@ -57,6 +57,8 @@ class Line:
         self.time_basis = time_basis
         self.shards = [Shard(program, roster) for _ in range(shards)]
         self.reporters = [report.Reporter(shard) for shard in self.shards]
+        self.reports = True
+        """Whether rows of alerts are made of what changes."""
         self.accounts = Accounts()
         self.clock_ms: int | None = None
         self.outages = np.empty((0, 2), np.int64)
@@ -102,6 +104,7 @@ class Line:
             reporter.rows(changes, batch, self.time_basis)
             for reporter, outcome in zip(self.reporters, outcomes, strict=True)
             for changes in outcome.changes
+            if self.reports
         ]
         return Processed(batch, outcomes, report.merge(frames))
 

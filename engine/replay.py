@@ -112,10 +112,11 @@ def replay(  # noqa: PLR0913 - an option is a parameter
         shutil.rmtree(work)
     work.mkdir(parents=True, exist_ok=True)
     asked = Asked(tuple(paths), mapping or Mappings(), zone, _begun(work))
-    source = open_input(asked, loaded, work / "sorted", progress)
+    source = open_input(asked, loaded, work / "sorted")
     fingerprint = " ".join([source.fingerprint, loaded.fingerprint, str(shards), *["features"] * features])
     done = False
     try:
+        source.prepare(progress)
         with loaded.line(shards=shards, time_basis=source.time_basis) as line:
             for shard in line.shards:
                 shard.watch_features = features

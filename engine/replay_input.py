@@ -55,13 +55,16 @@ class Input(Protocol):
     fingerprint : str
         Of what is read and how; another one is another replay.
     first, end : int
-        `Batch.next_offset` goes from the one to the other.
+        `Batch.next_offset` goes from the one to the other, once it is prepared.
     """
 
     time_basis: str
     fingerprint: str
     first: int
     end: int
+
+    def prepare(self, progress: Progress) -> None:
+        """Do what takes long before the first batch: files are read and sorted."""
 
     def batches(self, start: int) -> Iterator[Taken]:
         """Give the batches from `start` on, cut as they would be from the beginning; valid until the next."""
@@ -78,7 +81,7 @@ class FileInput:
 
     time_basis = "event"
 
-    def __init__(self, asked: Asked, loaded: Loaded, folder: Path, progress: Progress) -> None:
+    def __init__(self, asked: Asked, loaded: Loaded, folder: Path) -> None:
         items = {
             item.name: Item(item.code, *item.range)
             for protocol in loaded.program.protocols
@@ -94,11 +97,14 @@ class FileInput:
             batch_rows=_FILE_ROWS,
         )
         self._folder = folder
+        self.fingerprint = self._files.fingerprint
+        self.first = self.end = 0
+
+    def prepare(self, progress: Progress) -> None:
+        """See `Input`."""
         progress.step("read and sort", self._files.progress.files, "files")
         self._files.prepare()
         progress.advance(self._files.progress.files)
-        self.fingerprint = self._files.fingerprint
-        self.first = 0
         self.end = self._files.progress.rows or 0
 
     def batches(self, start: int) -> Iterator[Taken]:
@@ -135,6 +141,9 @@ class LogInput:
         self.end = self._log.next_offset
         said = f"{path.name}\0{self.first}\0{self.end}"
         self.fingerprint = hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
+
+    def prepare(self, progress: Progress) -> None:
+        """See `Input`: nothing is to be done."""
 
     def batches(self, start: int) -> Iterator[Taken]:
         """See `Input`; LogDamagedError where the log is damaged."""
@@ -175,9 +184,9 @@ def is_log_among(paths: Sequence[Path]) -> bool:
     return bool(found.logs)
 
 
-def open_input(asked: Asked, loaded: Loaded, folder: Path, progress: Progress) -> Input:
+def open_input(asked: Asked, loaded: Loaded, folder: Path) -> Input:
     """Open what a replay reads; `folder` is for what files are sorted into."""
     found = find_paths(asked.paths)
     if found.logs:
         return LogInput(found.logs[0], loaded)
-    return FileInput(asked, loaded, folder, progress)
+    return FileInput(asked, loaded, folder)

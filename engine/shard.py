@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.acts import closed_problems, keys
-from engine.judging import Block, Found, Judge, patient_order
+from engine.judging import Block, Found, Judge, LimitSet, patient_order
 from engine.limits import Limits
 from engine.plan import make_plan
 from engine.program import Program
@@ -170,20 +170,20 @@ class Shard:
         out = Outcome(rows, np.zeros(len(rows), np.uint8), derived, [], [], [])
         out.kernel_s = perf_counter() - begun
 
-        def go(first: int, last: int, end_ms: int) -> None:
+        def go(first: int, last: int, end_ms: int, limits: tuple[LimitSet, ...]) -> None:
             until = Clock(clock.row_ms, end_ms, clock.outages)
-            _Pass(self, batch, until, rows[first:last], slots[first:last], derived).run(out, first)
+            _Pass(self, batch, until, rows[first:last], slots[first:last], derived, limits).run(out, first)
 
         # An act that sets a limit cuts the batch in two: what is judged before it goes by the limit before. As nothing
         # depends on how a stream is cut, that is all there is to it. Ticks up to the act's own time come before it.
         first = 0
+        put: tuple[LimitSet, ...] = ()
         for at in self.limits.acts(batch, rows).tolist():
             row, slot = int(rows[at]), int(slots[at])
             if self.limits.news(batch, row, slot):
-                go(first, at, int(clock.row_ms[row]))
-                self.limits.apply(batch, row, slot)
-                first = at
-        go(first, len(rows), clock.end_ms)
+                go(first, at, int(clock.row_ms[row]), put)
+                first, put = at, (self.limits.apply(batch, row, slot),)
+        go(first, len(rows), clock.end_ms, put)
         return out
 
     def snapshot(self) -> dict[str, npt.NDArray[np.generic]]:
@@ -191,7 +191,7 @@ class Shard:
         return dict(self.state.snapshot()) | self.streams.snapshot() | self.limits.snapshot()
 
     def restore(self, arrays: dict[str, npt.NDArray[np.generic]], ticked_ms: int) -> None:
-        """Take the arrays of a checkpoint; what is the roster's is written anew, so that a changed one holds from now on.
+        """Take the arrays of a checkpoint; what is the roster's is written anew: a changed one holds from now on.
 
         Raises
         ------
@@ -235,8 +235,10 @@ class _Pass:
         rows: I64,
         slots: npt.NDArray[np.int32],
         derived: Derived,
+        limits: tuple[LimitSet, ...],
     ) -> None:
         self.shard = shard
+        self.limits = limits
         self.program = shard.program
         self.clock = clock
         self.batch = batch
@@ -348,6 +350,7 @@ class _Pass:
             blocks=found,
             end_ms=self.clock.end_ms,
             outages=self.clock.outages,
+            limits=self.limits,
         )
 
     def _watch(self, events: hot.Events, found: Found) -> None:

@@ -93,6 +93,10 @@ class LimitBook:
             raise reader.error()
         return cls(protocols, changes)
 
+    def over(self, protocols: Sequence[Protocol]) -> "LimitBook":
+        """Give the same changes over other protocols of the same ids, which have the same limits."""
+        return LimitBook(protocols, self._changes.values())
+
     def resolve(
         self, protocol: str, limit: str, cell: str | None = None, patient: str | None = None
     ) -> tuple[float, str]:

@@ -58,6 +58,7 @@ def test_the_verbs_are_those_of_the_documentation():
         "demo",
         "simulate",
         "replay",
+        "backtest",
         "analyse",
         "queue",
         "strips",
@@ -555,3 +556,26 @@ def test_a_log_on_redis_that_cannot_be_had(run, monkeypatch, tmp_path):
     assert "legal are numbers and ranges" in run("work", "--shards", "0-x")[2]
     monkeypatch.delenv("VIGIE_LOG")
     assert "work needs a log on Redis" in run("work", "--shards", "0-3")[2]
+
+
+def test_a_backtest_says_what_a_change_would_do(run, tmp_path):
+    cohort = tmp_path / "cohort.parquet"
+    assert run("simulate", "--patients", "20", "--days", "20", "--out", str(cohort))[0] == 0
+    verb = ["backtest", str(cohort), "--protocol", "insuffisance_cardiaque", "--out", str(tmp_path / "out")]
+    status, out, err = run(*verb, "--limit", "gain_3d_kg=1")
+    assert status == 0, err
+    assert "alerts gained" in out
+    assert "cannot be told" in out
+    assert (tmp_path / "out" / "report.html").is_file()
+    status, _, err = run(*verb, "--limit", "gain_3d_kg=1.25")
+    assert "kept already" in err
+    for more, said in (
+        (["--limit", "gain_3d_kg=much"], "legal is LIMIT=NUMBER"),
+        (["--limit", "gain_3d=1"], "there is no limit 'gain_3d'"),
+        (["--sweep", "gain_3d_kg=1"], "LIMIT=FROM:TO:STEP"),
+        (["--outcome", "death"], "without --outcomes there are none"),
+        (["--against", "covidom_2"], "there is no such protocol"),
+    ):
+        status, out, err = run(*verb, *more)
+        assert (status, out) == (2, "")
+        assert said in err

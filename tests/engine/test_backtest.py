@@ -1,0 +1,240 @@
+"""A back-test gives what the line gives: alert by alert, whatever the limits, the shards and the way it was cut."""
+
+import re
+
+import numpy as np
+import polars as pl
+import pytest
+
+from engine.acts import SOURCE, setting
+from engine.backtest import TRANSITIONS, History, changed_limits, features_key
+from engine.backtest_study import with_limits
+from engine.found import FoundError
+from engine.load import load
+from engine.program import Options
+from engine.protocols import find
+from engine.replay import replay
+from engine.replay_input import Asked
+from ingest import simulator
+from ingest.formats import Mappings
+from ingest.log import Log, LogReader
+
+HEART = "insuffisance_cardiaque"
+FAR_MS = 4_000_000_000_000
+FILE = Options(close_at_recovery=True, deaf_after_ms=0)
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    """Thirty patients over thirty days: a file in event time, and the log of the same."""
+    folder = tmp_path_factory.mktemp("cohort")
+    simulator.simulate(30, 30, 3, folder / "cohort.parquet")
+    simulator.simulate(30, 30, 3, folder / "cohort.log", format="log", slot_s=600)
+    return folder
+
+
+def asked(path):
+    return Asked((path,), Mappings(), "Europe/Paris", FAR_MS)
+
+
+def replayed(path, protocol, out):
+    replay([path], [protocol], out)
+    alerts = pl.read_parquet(out / "alerts.parquet")
+    return alerts.filter(pl.col("kind") != "evidence").select(list(TRANSITIONS))
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+@pytest.mark.parametrize(("name", "options"), [("cohort.parquet", FILE), ("cohort.log", Options())])
+def test_it_gives_the_alerts_of_a_replay(cohort, tmp_path, name, options, shards):
+    history = History(asked(cohort / name), tmp_path / "kept", shards=shards)
+    judged = history.judge(load([HEART], options=options))
+    theirs = replayed(cohort / name, HEART, tmp_path / "out")
+    assert len(theirs) > 50
+    assert judged.transitions.equals(theirs)
+    assert judged.kept.patients == len(judged.follow_up) == 30
+
+
+def test_over_a_log_it_gives_what_was_live(cohort, tmp_path):
+    """The live line in batches of a few entries, as they come."""
+    loaded = load([HEART])
+    rows = []
+    reader = LogReader(cohort / "cohort.log")
+    at, rng = reader.first_offset, np.random.default_rng(1)
+    with loaded.line(shards=2) as line:
+        decoder = loaded.decoder()
+        while at < reader.next_offset:
+            entries = reader.read(at, 1 << 20, int(rng.integers(1, 9)))
+            heard = np.array([entry.receipt_ms for entry in entries], np.int64)
+            batch, refused = decoder.decode([(e.offset, e.receipt_ms, e.source, e.body) for e in entries])
+            rows.append(line.process(batch, refused, heard).alerts)
+            at = entries[-1].offset + 1
+    reader.close()
+    live = pl.concat(rows).filter(pl.col("kind") != "evidence").select(list(TRANSITIONS))
+    judged = History(asked(cohort / "cohort.log"), tmp_path / "kept").judge(loaded)
+    order = ["clock_ms", "patient", "alert_id", "kind"]
+    assert len(live) > 20
+    assert judged.transitions.sort(order).equals(live.sort(order))
+
+
+def test_limits_that_were_set_in_the_log_are_judged_from_their_place_on(cohort, tmp_path):
+    reader = LogReader(cohort / "cohort.log")
+    entries = reader.read(reader.first_offset, 1 << 30, 1 << 20)
+    reader.close()
+    patients = sorted(set(patients_of(entries)))
+    rng = np.random.default_rng(2)
+    with Log.open(tmp_path / "acts.log") as log:
+        for k, entry in enumerate(entries):
+            log.append(entry.source, entry.body, entry.receipt_ms).result(10)
+            if k % 40 == 0:
+                value = [0.5, 1.0, 4.0, None][int(rng.integers(0, 4))]
+                patient = patients[int(rng.integers(0, len(patients)))]
+                name = ("gain_3d_kg", "systolic_low")[k // 40 % 2]
+                value = value if name == "gain_3d_kg" else [95.0, 110.0, None][int(rng.integers(0, 3))]
+                act = setting(
+                    patient,
+                    HEART,
+                    name,
+                    value,
+                    "claire.morel",
+                    "motif",
+                    workplace="desk",
+                    seq=k,
+                    t_ms=entry.receipt_ms,
+                )
+                log.append(SOURCE, act, entry.receipt_ms).result(10)
+    judged = History(asked(tmp_path / "acts.log"), tmp_path / "kept", shards=2).judge(load([HEART]))
+    theirs = replayed(tmp_path / "acts.log", HEART, tmp_path / "out")
+    assert judged.transitions.equals(theirs)
+    without = replayed(cohort / "cohort.log", HEART, tmp_path / "without")
+    assert not theirs["alert_id"].equals(without["alert_id"])
+
+
+def patients_of(entries):
+    batch, _ = load([HEART]).decoder().decode([(e.offset, e.receipt_ms, e.source, e.body) for e in entries])
+    return [batch.patient_id(row) for row in range(0, len(batch), 50)]
+
+
+def test_a_changed_limit_is_judged_as_a_protocol_with_that_limit_is_replayed(cohort, tmp_path):
+    text = find(HEART).read_text(encoding="utf-8")
+    changed, count = re.subn(r"(\[limits\.gain_3d_kg\][^\[]*?default = )2\.0", r"\g<1>1.25", text)
+    assert count == 1
+    (tmp_path / "changed.toml").write_text(changed, encoding="utf-8")
+    loaded = load([HEART], options=FILE)
+    history = History(asked(cohort / "cohort.parquet"), tmp_path / "kept")
+    before = history.judge(loaded)
+    after = history.judge(with_limits(loaded, {"gain_3d_kg": 1.25}))
+    assert after.folder == before.folder  # no second first pass
+    theirs = replayed(cohort / "cohort.parquet", tmp_path / "changed.toml", tmp_path / "out")
+    assert after.transitions.equals(theirs)
+    assert len(after.transitions) > len(before.transitions)
+
+
+def test_a_condition_with_other_features_makes_the_first_pass_again_and_one_with_the_same_does_not(
+    cohort, tmp_path
+):
+    text = find(HEART).read_text(encoding="utf-8")
+    rules = re.findall(r"^when = .*gain_3d_kg.*$", text, re.MULTILINE)
+    assert len(rules) == 1
+    stricter = text.replace(rules[0], rules[0].replace(">=", ">"))
+    (tmp_path / "stricter.toml").write_text(stricter, encoding="utf-8")
+    window = text.replace('window = "3d"', 'window = "4d"')
+    assert window != text != stricter
+    (tmp_path / "window.toml").write_text(window, encoding="utf-8")
+    history = History(asked(cohort / "cohort.parquet"), tmp_path / "kept")
+    base = history.judge(load([HEART], options=FILE))
+    same = history.judge(load([tmp_path / "stricter.toml"], options=FILE))
+    other = history.judge(load([tmp_path / "window.toml"], options=FILE))
+    assert same.folder == base.folder != other.folder
+    for judged, name in ((same, "stricter"), (other, "window")):
+        theirs = replayed(cohort / "cohort.parquet", tmp_path / f"{name}.toml", tmp_path / name)
+        assert judged.transitions.equals(theirs)
+
+
+def test_the_key_knows_what_features_are_made_of():
+    base = load([HEART])
+    assert features_key(with_limits(base, {"gain_3d_kg": 1.5})) == features_key(base)
+    # The dry weight is what a feature is counted from.
+    assert features_key(with_limits(base, {"dry_weight_kg": 70.0})) != features_key(base)
+    assert features_key(load([HEART], options=Options(lateness_ms=1000))) != features_key(base)
+    assert features_key(load([HEART], zone="Indian/Reunion")) != features_key(base)
+    assert features_key(load(["covidom"])) != features_key(base)
+
+
+def test_a_changed_limit_has_another_hash_and_nothing_else_is_other():
+    (protocol,) = load([HEART]).program.protocols
+    (changed,) = changed_limits([protocol], {f"{HEART}.gain_3d_kg": 1.5})
+    assert changed.limits["gain_3d_kg"].default == 1.5
+    assert changed.hash != protocol.hash
+    (back,) = changed_limits([changed], {"gain_3d_kg": 2.0})
+    assert back.hash == protocol.hash
+    assert not changed.signed
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"gain_3d": 1.5}, "no limit 'gain_3d'.*gain_3d_kg"),
+        ({"gain_3d_kg": 9.0}, "legal are 0.5 to 5 kg"),
+        ({"covidom.gain_3d_kg": 1.5}, "no limit 'covidom.gain_3d_kg'"),
+    ],
+)
+def test_a_limit_that_cannot_be_changed_so_is_refused(changes, said):
+    with pytest.raises(ValueError, match=said):
+        changed_limits(load([HEART]).program.protocols, changes)
+
+
+def test_what_was_kept_serves_again_and_only_for_the_same_files(cohort, tmp_path):
+    source = tmp_path / "cohort.parquet"
+    source.write_bytes((cohort / "cohort.parquet").read_bytes())
+    loaded = load([HEART], options=FILE)
+    first = History(asked(source), tmp_path / "kept").judge(loaded)
+    again = History(asked(source), tmp_path / "kept").judge(loaded)
+    assert again.folder == first.folder
+    assert again.transitions.equals(first.transitions)
+    rows = pl.read_parquet(source)
+    rows.filter(pl.col("patient") != "P0000003").write_parquet(source)
+    other = History(asked(source), tmp_path / "kept").judge(loaded)
+    assert other.folder != first.folder
+    assert other.kept.input != first.kept.input
+    assert other.kept.patients == 29
+
+
+def test_what_was_not_kept_whole_is_made_again_and_damage_is_said(cohort, tmp_path):
+    loaded = load([HEART], options=FILE)
+    source = asked(cohort / "cohort.parquet")
+    first = History(source, tmp_path / "kept").judge(loaded)
+    (first.folder / "kept.json").unlink()  # as after a kill in the middle
+    (first.folder / "shard00" / "00000.events.arrow").write_bytes(b"half")
+    again = History(source, tmp_path / "kept").judge(loaded)
+    assert again.transitions.equals(first.transitions)
+    (first.folder / "shard00" / "00000.events.arrow").write_bytes(b"half")
+    with pytest.raises(FoundError, match=r"events\.arrow"):
+        History(source, tmp_path / "kept").judge(loaded)
+    (first.folder / "kept.json").write_text("{", encoding="utf-8")
+    with pytest.raises(FoundError, match=r"kept\.json"):
+        History(source, tmp_path / "kept").judge(loaded)
+
+
+def test_segments_do_not_show(cohort, tmp_path, monkeypatch):
+    """A few events a segment, or all in one: the same alerts."""
+    loaded = load([HEART])
+    whole = History(asked(cohort / "cohort.log"), tmp_path / "whole").judge(loaded)
+    monkeypatch.setattr("engine.found._EVENTS", 97)
+    monkeypatch.setattr("engine.replay_input._LOG_ENTRIES", 16)
+    parts = History(asked(cohort / "cohort.log"), tmp_path / "parts").judge(loaded)
+    count = [len(list(each.folder.glob("shard00/*.events.arrow"))) for each in (whole, parts)]
+    assert count[1] > count[0]
+    assert parts.transitions.equals(whole.transitions)
+
+
+def test_undetermined_shares_are_those_of_the_features(cohort, tmp_path):
+    loaded = load([HEART], options=FILE)
+    judged = History(asked(cohort / "cohort.parquet"), tmp_path / "kept").judge(loaded)
+    replay([cohort / "cohort.parquet"], [HEART], tmp_path / "out", features=True)
+    features = pl.read_parquet(tmp_path / "out" / "features.parquet")
+    # This rule compares one feature with a limit that has a default: it lacks data where the feature is not there.
+    (rule,) = (r for r in loaded.program.protocols[0].rules if r.id == "weight_gain_3d")
+    (name,) = (n for n in rule.names if n in loaded.program.protocols[0].features)
+    values = features.filter(pl.col("feature") == name)["value"]
+    assert judged.undetermined[HEART, "weight_gain_3d"] == pytest.approx(values.null_count() / len(values))
+    assert 0 < judged.undetermined[HEART, "weight_gain_3d"] < 1
