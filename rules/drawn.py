@@ -1,4 +1,4 @@
-"""Which limits are levels of a signal, to be drawn over its plot: a lowest pressure is one, a rise in three days not."""
+"""Which limits are levels of a signal, to be drawn over its plot: a lowest pressure is, a rise in three days is not."""
 
 from typing import Final
 
