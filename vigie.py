@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -41,7 +42,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-protocols = typer.Typer(help="Check and read protocols.", no_args_is_help=True)
+protocols = typer.Typer(help="Write, check, compare and sign protocols.", no_args_is_help=True)
 logs = typer.Typer(help="Look after the log.", no_args_is_help=True)
 packets = typer.Typer(help="Look into packets.", no_args_is_help=True)
 sources = typer.Typer(help="Gateways that may send, and their keys.", no_args_is_help=True)
@@ -102,7 +103,20 @@ PatientId = Annotated[str, typer.Argument(metavar="ID", help="As vigie patient l
 Identity = Annotated[bool, typer.Option("--identity", help="Show who they are; that it was shown is noted.")]
 AccountName = Annotated[str, typer.Argument(metavar="NAME", help="Of the account.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For programs: JSON on standard output.")]
+NotedIn = Annotated[
+    str,
+    typer.Option(
+        "--queue", envvar="VIGIE_DATABASE", help="Whose audit trail notes signatures: as of vigie queue."
+    ),
+]
 ZoneShown = Annotated[str, typer.Option(help="Zone of the times shown.")]
+
+
+class DiffForm(StrEnum):
+    """How the differences of two protocols are written."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 class CloseRouge(StrEnum):
@@ -1099,6 +1113,160 @@ def protocol_explain(
             # Text: what a protocol says in brackets is no markup.
             drawn.add_row(*map(Text, row))
         _print(drawn)
+
+
+@protocols.command("new", epilog="Example: vigie protocol new poids_nord --line 'insuffisance cardiaque'")
+def protocol_new(
+    name: Annotated[str, typer.Argument(help="Its id: lower-case letters, digits and _, at most 40.")],
+    line: Annotated[str, typer.Option(help="The line of télésurveillance, in French.")] = "à préciser",
+    problem: Annotated[str, typer.Option(help="What its first rule is about, a name as the id.")] = "poids",
+    title: Annotated[str, typer.Option(help="What it is called, in French; else its id.")] = "",
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; else NAME.toml. Never overwritten.")
+    ] = None,
+) -> None:
+    """Write a small protocol to begin with; it passes vigie protocol check as it is."""
+    from engine.protocols import begin
+
+    path = begin(name, out or Path(f"{name}.toml"), title or name, line, problem)
+    typer.echo(f"{path}: change it, then vigie protocol check {path}")
+
+
+@protocols.command("diff", epilog="Example: vigie protocol diff insuffisance_cardiaque mine.toml")
+def protocol_diff(
+    a: Annotated[str, typer.Argument(metavar="A", help="The older: a file, or the name of a shipped one.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The newer.")],
+    form: Annotated[
+        DiffForm, typer.Option("--format", help="text: French words; json: for programs.")
+    ] = DiffForm.TEXT,
+) -> None:
+    """Say in words what changed between two protocols. Status 0 when nothing did, 1 when they differ, 2 for an error.
+
+    Every field is compared, the signature too: status 0 means one hash, signed alike.
+    """
+    import json
+
+    from engine.program import protocol_signals
+    from engine.protocols import load_all
+    from rules.protocol_diff import as_json, differences, report
+
+    (old,), (new,) = load_all([a]), load_all([b])
+    found = differences(old, new, protocol_signals())
+    if form is DiffForm.JSON:
+        typer.echo(json.dumps(as_json(old, new, found), ensure_ascii=False, indent=1))
+    else:
+        typer.echo(report(old, new, found))
+    if found:
+        raise typer.Exit(FAILED)
+
+
+@protocols.command(
+    "sign",
+    epilog="Example: vigie protocol sign mine.toml --name 'Dr A. Martin' --role cardiologue --valid-until 2027-12-31",
+)
+def protocol_sign(
+    file: Annotated[Path, typer.Argument(help="A protocol's file; a shipped one is copied first.")],
+    name: Annotated[str, typer.Option(help="Who answers for its figures.")],
+    role: Annotated[str, typer.Option(help="As what: cardiologue, médecin de télésurveillance, ...")],
+    valid_from: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="First day on which it holds.")
+    ] = None,
+    valid_until: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day on which it holds.")
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Put it in the place of one that is there.")
+    ] = False,
+    address: NotedIn = "",
+    zone: Annotated[str, typer.Option(help="Zone of the date of today.")] = "Europe/Paris",
+) -> None:
+    """Write FILE.signature: who answers for this very content. Status 1 where its own tests fail: nothing is signed.
+
+    It is a statement bound to the content's hashes, and no qualified electronic signature. With --queue the audit trail
+    says too who wrote it and when.
+    """
+    import engine.answered
+    import engine.protocol_tests
+    import triage.signing
+    from engine.protocols import load_own
+    from rules import signature
+
+    protocol = load_own(file)
+    days = [None if each is None else each.date() for each in (valid_from, valid_until)]
+    given = signature.made(protocol, name, role, engine.answered.today(zone), *days)
+    failed = [str(each) for each in engine.protocol_tests.run(protocol) if not each.passed]
+    if failed:
+        raise typer.Exit(_say("\n".join(failed), FAILED))
+    if address:
+        with _queue_engine(address) as database:
+            beside = triage.signing.sign(database, file, given, _shell(), _now_ms(), replace=replace)
+    else:
+        beside = signature.write(file, given, replace=replace)
+    typer.echo(f"{beside}: {protocol.id} {protocol.version} {protocol.hash}")
+    typer.echo(signature.statement(load_own(file)))
+
+
+@protocols.command(
+    "verify", epilog="Example: vigie protocol verify mine.toml --queue /var/lib/vigie/queue.sqlite"
+)
+def protocol_verify(
+    file: Annotated[str, typer.Argument(help="A protocol's file, or the name of a shipped one.")],
+    address: NotedIn = "",
+    zone: Annotated[str, typer.Option(help="Zone of the date of today.")] = "Europe/Paris",
+) -> None:
+    """Say who answers for a protocol. Status 1 when nobody does: unsigned, altered since, or out of its validity.
+
+    With --queue the audit trail must be whole and have the entry of the signature.
+    """
+    import engine.answered
+    import triage.signing
+    from engine.protocols import load_all
+    from rules import signature
+
+    (protocol,) = load_all([file])
+    on = engine.answered.today(zone)
+    stands = signature.standing(protocol, on)
+    typer.echo(f"{protocol.id} {protocol.version} {protocol.hash}: {stands.value}")
+    typer.echo(signature.statement(protocol, on))
+    proven = True
+    if address:
+        with _queue_engine(address) as database:
+            proven, said = triage.signing.proof(database, protocol)
+        typer.echo(f"audit trail: {said}")
+    if stands is not signature.Standing.SIGNED or not proven:
+        raise typer.Exit(FAILED)
+
+
+@protocols.command("patients", epilog="Example: vigie protocol patients --data /var/lib/vigie")
+def protocol_patients(
+    file: ConfigFile = None,
+    data: DataFolder = None,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(help="What is in force: a protocol's file, or the name of a shipped one. Repeatable."),
+    ] = None,
+    at_most: Annotated[
+        int, typer.Option("--ids", min=0, help="Show so many ids of each; JSON has all.")
+    ] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Say which patients are on which version: who is enrolled, whose open line and newest alert each has judged."""
+    import json
+    from dataclasses import asdict
+
+    import engine.config
+    import triage.versions
+    from engine.protocols import load_all
+
+    settings, _ = engine.config.load(file, {"data": data, "protocols": protocol or None})
+    loaded = load_all(settings.protocols)
+    with _queue_engine(settings.database or str(settings.data / "queue.sqlite")) as database:
+        enrolled = triage.versions.enrolled(database, settings.enrolment, loaded, _now_ms())
+        found = triage.versions.by_version(database, loaded, enrolled)
+    if as_json:
+        typer.echo(json.dumps([asdict(each) for each in found], ensure_ascii=False, indent=1))
+    for each in found if not as_json else ():
+        typer.echo(triage.versions.text(each, at_most))
 
 
 @logs.command("verify", epilog="Example: vigie log verify /var/lib/vigie/log")

@@ -40,6 +40,9 @@ class Settings(BaseModel):
     protocols: tuple[str, ...] = Field(
         ("insuffisance_cardiaque",), min_length=1, description="files, or names of shipped protocols"
     )
+    unsigned_protocols: Literal["warn", "refuse"] = Field(
+        "warn", description="protocols that nobody signed, altered or out of validity: warn, or do not start"
+    )
     enrolment: Path | None = Field(None, description="CSV of who is followed: vigie patient enrolment")
     limits: Path | None = Field(None, description="book of limits of cells and patients")
     zone: str = Field("Europe/Paris", description="time zone of patients that have none of their own")

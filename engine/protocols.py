@@ -7,9 +7,10 @@ import rules
 from engine.program import protocol_signals
 from kernels.catalogue import STATISTICS
 from rules.errors import Mistake, ProtocolError, close_names
-from rules.protocol import Protocol, check_together, load
+from rules.protocol import Protocol, check_together, load, loads
+from rules.template import filled
 
-__all__ = ["find", "load_all", "shipped"]
+__all__ = ["begin", "find", "load_all", "load_own", "shipped"]
 
 _SHIPPED = Path(rules.__file__).parent / "protocols"
 
@@ -35,6 +36,47 @@ def find(given: str | Path) -> Path:
         legal = f"a file, or a shipped protocol: {close_names(str(given), known)}"
         raise ProtocolError([Mistake(str(given), 0, "", "there is no such protocol", legal)])
     return known[str(given)]
+
+
+def load_own(path: Path) -> Protocol:
+    """Read a protocol that is the cell's own, to sign it.
+
+    Raises
+    ------
+    ProtocolError
+        With every mistake, or where it comes with Vigie: the next version would take its place.
+    """
+    if not path.exists() or path.resolve().parent == _SHIPPED.resolve():
+        legal = "a file of your own: copy the shipped one, then sign the copy"
+        what = "comes with Vigie" if path.exists() or str(path) in shipped() else "there is no such file"
+        raise ProtocolError([Mistake(str(path), 0, "", what, legal)])
+    return load(path, protocol_signals(), STATISTICS)
+
+
+def begin(name: str, path: Path, title: str, line: str, problem: str) -> Path:
+    """Write a small protocol to begin with.
+
+    Parameters
+    ----------
+    name : str
+        Its id.
+    path : Path
+        Where; nothing is there yet.
+    title, line, problem : str
+        As of `rules.template.filled`.
+
+    Raises
+    ------
+    ProtocolError, ValueError
+        A name or a text is not legal; nothing is written.
+    FileExistsError
+        There is something at `path`.
+    """
+    text = filled(name, title, line, problem)
+    loads(text, str(path), protocol_signals(), STATISTICS)
+    with path.open("x", encoding="utf-8") as file:
+        file.write(text)
+    return path
 
 
 def load_all(given: Sequence[str | Path]) -> list[Protocol]:

@@ -22,6 +22,7 @@ from typing import Protocol
 
 import uvicorn
 
+from engine import answered
 from engine.config import Settings
 from engine.courier import Courier, Outbox
 from engine.durable import DurableLine, Sink, Step, Upkeep
@@ -109,6 +110,7 @@ class Service:
             at_ms=now_ms,
             zone=settings.zone,
         )
+        answered.at_start(settings, loaded.program.protocols, self.metrics.registry)
         self.sources = Sources(folder_of_sources(settings))
         self._open.callback(self.sources.close)
         log = self._open_log(loaded, sink)

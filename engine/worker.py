@@ -25,6 +25,7 @@ from typing import Protocol
 import polars as pl
 import uvicorn
 
+from engine import answered
 from engine.config import Settings
 from engine.durable import DurableLine, Step, Tenure, Upkeep
 from engine.fence import Fence, FencedError, locked
@@ -152,6 +153,7 @@ class Worker:
             at_ms=time.time_ns() // 1_000_000,
             zone=settings.zone,
         )
+        answered.at_start(settings, self._loaded.program.protocols, self.metrics.registry)
         # Makes the log where there is none; and says what the server may lose.
         with StreamLog(settings.log, settings.partitions) as log:
             self.log_id, self.log_name = log.id, log.name

@@ -64,12 +64,25 @@ LONGEST_SILENCE: Final = Duration(31, "d")
 
 
 class Signature(Part):
-    """Who answers for the figures of a protocol. `hash` is of the content that was signed."""
+    """Who answers for the figures of a protocol. `hash` and `digest` are of the content that was signed.
+
+    `valid_from` and `valid_until` are local dates, both included; without them it holds for good.
+    """
 
     name: Line
     role: Line
     date: dt.date
     hash: Line
+    digest: Line | None = None  # SHA-256; `rules.signature` always writes it
+    valid_from: dt.date | None = None
+    valid_until: dt.date | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.valid_from and self.valid_until and self.valid_from > self.valid_until:
+            msg = f"valid_until {self.valid_until} is before valid_from {self.valid_from}"
+            raise ValueError(msg)
+        return self
 
 
 class SignalUse(Part):
@@ -290,14 +303,28 @@ class Protocol(Header):
     @cached_property
     def hash(self) -> str:
         """Hash of the content, 16 hexadecimal digits; comments and the signature do not change it."""
+        return hashlib.blake2b(self._content, digest_size=8).hexdigest()
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the same content, 64 hexadecimal digits, for signatures.
+
+        16 digits tell versions apart; two contents made to have the same ones can be found in hours.
+        """
+        return hashlib.sha256(self._content).hexdigest()
+
+    @cached_property
+    def _content(self) -> bytes:
         content = self.model_dump(mode="json", exclude={"signature"})
-        text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        return json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
 
     @property
     def signed(self) -> bool:
-        """Whether a named person answers for this very content."""
-        return isinstance(self.signature, Signature) and self.signature.hash == self.hash
+        """Whether a named person answers for this very content; for how long is not asked."""
+        given = self.signature
+        if not isinstance(given, Signature) or given.hash != self.hash:
+            return False
+        return given.digest is None or given.digest == self.digest
 
     @cached_property
     def items(self) -> Mapping[str, Item]:

@@ -32,6 +32,7 @@ from rules.model import (
     Signature,
 )
 from rules.reading import read_text
+from rules.signature import attached
 
 __all__ = [
     "UNSIGNED",
@@ -62,7 +63,7 @@ _TOP = (
 
 
 def load(path: Path, signals: Signals, statistics: Statistics) -> Protocol:
-    """Read and check a protocol file.
+    """Read and check a protocol file, and the signature beside it (`rules.signature`).
 
     Parameters
     ----------
@@ -78,7 +79,7 @@ def load(path: Path, signals: Signals, statistics: Statistics) -> Protocol:
     ProtocolError
         With every mistake of the file, in the order of its lines.
     """
-    return loads(read_text(path), str(path), signals, statistics)
+    return attached(loads(read_text(path), str(path), signals, statistics), path)
 
 
 def loads(text: str, file: str, signals: Signals, statistics: Statistics) -> Protocol:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from rules.durations import Duration
 from rules.explain import number_text
 from rules.fields import to_sign
-from rules.model import Feature, Limit, Protocol, Rule, Signature
+from rules.model import Feature, Limit, Protocol, Rule
+from rules.signature import statement
 
 __all__ = ["Table", "heading", "tables"]
 
@@ -24,12 +25,8 @@ class Table:
 
 def heading(protocol: Protocol) -> tuple[str, ...]:
     """Say what the protocol is and who answers for it, in a few lines."""
-    signature = protocol.signature
-    if isinstance(signature, Signature) and protocol.signed:
-        signed = f"Signé par {signature.name}, {signature.role}, le {signature.date:%d/%m/%Y}."
-    else:
-        signed = f"Non signé : {len(protocol.to_sign)} éléments à signer par un clinicien."
-    return (f"{protocol.title} ({protocol.id} {protocol.version})", f"Empreinte {protocol.hash}", signed)
+    title = f"{protocol.title} ({protocol.id} {protocol.version})"
+    return (title, f"Empreinte {protocol.hash}", statement(protocol))
 
 
 def tables(protocol: Protocol) -> tuple[Table, ...]:

@@ -65,6 +65,11 @@ def test_the_verbs_are_those_of_the_documentation():
         "warmup",
         "protocol check",
         "protocol explain",
+        "protocol new",
+        "protocol diff",
+        "protocol sign",
+        "protocol verify",
+        "protocol patients",
         "serve",
         "web",
         "link",
@@ -191,6 +196,19 @@ WRONG = [
     (["protocol", "check", "insuffisance_cardiac"], "did you mean 'insuffisance_cardiaque'"),
     (["protocol", "check", "{}/bad.toml"], "bad.toml:2: version: "),
     (["protocol", "explain", "{}/bad.toml"], "bad.toml:2: version: "),
+    (["protocol", "diff", "covidom", "{}/bad.toml"], "bad.toml:2: version: "),
+    (
+        ["protocol", "new", "Poids", "--out", "{}/p.toml"],
+        "p.toml:5: id: 'Poids' has another form; legal: a name",
+    ),
+    (["protocol", "new", "poids", "--out", "{}/bad.toml"], "bad.toml: File exists"),
+    (["protocol", "verify", "covidon"], "did you mean 'covidom'"),
+    (
+        ["protocol", "sign", "covidom", "--name", "A", "--role", "b"],
+        "comes with Vigie; legal: a file of your own",
+    ),
+    (["protocol", "sign", "{}/none.toml", "--name", "A", "--role", "b"], "none.toml: there is no such file"),
+    (["protocol", "patients", "--data", "{}/nowhere"], "there is no folder"),
     (["patient", "list", "--register", "{}/none.sqlite"], "none.sqlite: there is no register here"),
     (["patient", "list", "--register", "{}/queue.sqlite"], "lets others in; legal is 600: chmod 600"),
     (
@@ -489,6 +507,75 @@ def test_a_protocol_is_explained(run):
         "gain_7d >= gain_7d_large_kg",
     ):
         assert said in out
+
+
+def test_a_protocol_from_its_template_to_its_signature(run, tmp_path, monkeypatch):
+    """New, check, change, compare, sign, verify, alter: as docs/cardiologist.md goes through it."""
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run("protocol", "new", "poids_nord", "--title", "Poids", "--problem", "congestion")
+    assert (status, out, err) == (
+        0,
+        "poids_nord.toml: change it, then vigie protocol check poids_nord.toml\n",
+        "",
+    )
+    assert run("protocol", "check", "poids_nord.toml")[0] == 0
+    text = Path("poids_nord.toml").read_text(encoding="utf-8")
+    Path("mine.toml").write_text(text.replace("default = 2.0", "default = 1.5"), encoding="utf-8")
+    assert run("protocol", "diff", "poids_nord.toml", "poids_nord.toml")[0] == 0
+    status, out, err = run("protocol", "diff", "poids_nord.toml", "mine.toml")
+    assert (status, err) == (1, "")
+    assert "prise de poids en 3 jours (gain_3d_kg) : 2,0 → 1,5 kg" in out
+    status, out, _ = run("protocol", "diff", "poids_nord.toml", "mine.toml", "--format", "json")
+    said = json.loads(out)
+    assert (status, said["same"]) == (1, False)
+    assert [(each["key"], each["before"], each["after"], each["unit"]) for each in said["differences"]] == [
+        ("gain_3d_kg", 2.0, 1.5, "kg")
+    ]
+
+    assert run("protocol", "verify", "poids_nord.toml")[0] == 1
+    who = ("--name", "Dr A. Martin", "--role", "cardiologue")
+    status, _, err = run("protocol", "sign", "mine.toml", *who)  # its own test says 2 kg
+    assert status == 1
+    assert "FAILED 1.9 kg: does not" in err
+    assert not Path("mine.toml.signature").exists()
+    queue = tmp_path / "queue.sqlite"
+    import triage.store
+
+    triage.store.open(queue).close()
+    until = ("--valid-until", "2999-12-31", "--queue", queue)
+    status, out, err = run("protocol", "sign", "poids_nord.toml", *who, *until)
+    assert (status, err) == (0, "")
+    assert "Signé par Dr A. Martin, cardiologue, le " in out
+    assert "valable jusqu'au 31/12/2999." in out
+    status, out, _ = run("protocol", "verify", "poids_nord.toml", "--queue", queue)
+    assert status == 0
+    assert re.search(r"audit trail: entry 1, .* by shell:.*; the trail is whole", out)
+    assert run("audit", "verify", "--queue", queue)[0] == 0
+    status, _, err = run("protocol", "sign", "poids_nord.toml", *who)
+    assert (status, "--replace" in err) == (2, True)
+
+    Path("poids_nord.toml").write_text(text.replace("min = 0.5", "min = 0.4"), encoding="utf-8")
+    status, out, _ = run("protocol", "verify", "poids_nord.toml")
+    assert status == 1
+    assert len(set(re.findall(r"[0-9a-f]{16}", out))) == 2
+    assert "Modifié depuis la signature de Dr A. Martin" in out
+
+
+def test_patients_by_version_of_their_protocol(run, filled, tmp_path):
+    (tmp_path / "enrolment.csv").write_text("patient,programmes\nP-1,covidom\nP-9,covidom\n")
+    (tmp_path / "vigie.toml").write_text('enrolment = "enrolment.csv"\ndata = "."\nprotocols = ["covidom"]\n')
+    at = ("--config", tmp_path / "vigie.toml")
+    status, out, err = run("protocol", "patients", *at)
+    assert (status, err) == (0, "")
+    assert re.search(r"covidom \S+ \S+: in force, unsigned\n  enrolled: 2: P-1, P-9\n", out)
+    assert re.search(
+        r"ic 1.0.0 0{16}: no longer in force, unsigned\n  enrolled: 0\n  open line: 2: P-1, P-2", out
+    )
+    found = json.loads(run("protocol", "patients", *at, "--json")[1])
+    assert [(each["protocol"], each["followed"], each["alerted"]) for each in found] == [
+        ("covidom", ["P-1", "P-9"], []),
+        ("ic", [], ["P-1", "P-2"]),
+    ]
 
 
 def test_a_source_is_made_listed_rotated_and_revoked(run, tmp_path):

@@ -27,6 +27,7 @@ __all__ = [
     "entries",
     "episodes_since",
     "read",
+    "text_of",
     "verify",
 ]
 
@@ -129,7 +130,7 @@ def append(connection: Connection, t_ms: int, deeds: Sequence[Deed]) -> int:
             "action": deed.action,
             "subject": deed.subject,
             "cell": deed.cell,
-            "details": _text(deed),
+            "details": text_of(deed.details or {}),
         }
         chained = _hash(chained, row)
         at += 1
@@ -229,12 +230,17 @@ def verify(engine: Engine, expected: str = "") -> Verified:
     return Verified(count, chained)
 
 
-def _text(deed: Deed) -> str:
-    text = json.dumps(
-        deed.details or {}, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
-    )
+def text_of(details: dict[str, Any]) -> str:
+    """Write details as the trail keeps them.
+
+    Raises
+    ------
+    ValueError
+        They are no JSON, or too long.
+    """
+    text = json.dumps(details, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
     if len(text) > MOST_DETAILS:
-        msg = f"details of {deed.action}: {len(text)} characters; legal are 0 to {MOST_DETAILS}"
+        msg = f"details: {len(text)} characters; legal are 0 to {MOST_DETAILS}"
         raise ValueError(msg)
     return text
 

@@ -1,8 +1,11 @@
 """Protocols by file or by name."""
 
+from pathlib import Path
+
 import pytest
 
 from engine import protocols
+from engine.protocol_tests import run
 from rules.errors import ProtocolError
 
 
@@ -26,3 +29,29 @@ def test_a_name_that_is_none_lists_those_close_to_it():
 def test_one_protocol_twice_is_refused():
     with pytest.raises(ProtocolError, match="two protocols are called 'covidom'"):
         protocols.load_all(["covidom", "covidom"])
+
+
+def test_a_new_protocol_passes_its_own_tests_and_is_not_overwritten(tmp_path):
+    path = protocols.begin("poids_nord", tmp_path / "p.toml", "Poids", "insuffisance cardiaque", "congestion")
+    (protocol,) = protocols.load_all([path])
+    results = run(protocol)
+    assert len(results) >= 4
+    assert [str(result) for result in results if not result.passed] == []
+    text = path.read_text(encoding="utf-8")
+    with pytest.raises(FileExistsError):
+        protocols.begin("autre", path, "Poids", "insuffisance cardiaque", "congestion")
+    assert path.read_text(encoding="utf-8") == text
+
+
+def test_a_new_protocol_with_a_name_that_is_none_is_not_written(tmp_path):
+    with pytest.raises(ProtocolError, match="'Poids' has another form"):
+        protocols.begin("Poids", tmp_path / "p.toml", "Poids", "ligne", "poids")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_shipped_protocol_is_not_ones_own():
+    for given in (protocols.shipped()["covidom"], Path("covidom")):
+        with pytest.raises(ProtocolError, match=r"comes with Vigie; legal: .*copy"):
+            protocols.load_own(given)
+    with pytest.raises(ProtocolError, match="there is no such file"):
+        protocols.load_own(Path("nowhere.toml"))

@@ -1,5 +1,6 @@
 """The nurses' pages over HTTP: who sees what, what a form does, what is refused, what each answer carries."""
 
+import datetime as dt
 import re
 import threading
 import time
@@ -169,6 +170,28 @@ def test_each_role_has_its_pages(site, who, sees, not_sees):
             assert client.get(path).status_code == 200, path
         for path in not_sees:
             assert client.get(path).status_code == 404, path
+
+
+def test_the_page_of_protocols_says_who_answers_and_how_many_follow(site, tmp_path):
+    from engine.protocols import begin, load_own
+    from rules.signature import made, write
+
+    path = begin("poids", tmp_path / "poids.toml", "Poids", "essai", "poids")
+    day = dt.date(2020, 1, 1)
+    write(path, made(load_own(path), "Dr A. Martin", "cardiologue", day, day, day))
+    shown = site.site.protocols
+    site.site.protocols = (*shown, load_own(path))
+    try:
+        with site.client("ops") as client:
+            page = client.get("/administration/protocoles").text
+    finally:
+        site.site.protocols = shown
+    assert (
+        "Signé par Dr A. Martin, cardiologue, le 01/01/2020, valable du 01/01/2020 au 01/01/2020 : périmé."
+        in page
+    )
+    assert page.count("à signer par un clinicien</span>") == len(shown) + 1
+    assert f"Non signé : {len(shown[0].to_sign)} éléments" in page
 
 
 def test_a_form_of_another_site_or_session_does_nothing(site):

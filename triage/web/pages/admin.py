@@ -1,13 +1,15 @@
 """Administration: accounts, protocols in force, the audit trail. No page of it says anything of a patient's health."""
 
 from collections import Counter
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Query, Request
 from starlette.responses import Response
 
 from ingest.sources import Source, Sources
-from triage import audit
+from rules.signature import Standing, standing, statement
+from triage import audit, versions
 from triage.people.administration import NewAccount
 from triage.people.person import PeopleError, Person, Role
 from triage.people.rights import Act
@@ -106,7 +108,13 @@ def routes(site: Site) -> APIRouter:
     @router.get("/protocoles")
     def protocols(request: Request) -> Response:
         person = site.allowed(request, Act.PROTOCOLS)
-        return site.page("protocols.html", person, protocols=site.protocols, tab="protocols")
+        patients = versions.followed(site.store.engine)
+        on = datetime.fromtimestamp(site.now_ms() / 1000, site.zone).date()
+        shown = [
+            (each, statement(each, on), standing(each, on) is Standing.SIGNED, len(patients.get(each.id, ())))
+            for each in site.protocols
+        ]
+        return site.page("protocols.html", person, protocols=shown, tab="protocols")
 
     @router.get("/journal")
     def trail(
