@@ -1276,7 +1276,7 @@ def log_verify(
     """Read a whole log and check every checksum; beside a running service too."""
     import ingest.streams.verify
     from ingest.log import LogReader
-    from ingest.streams.server import is_address
+    from ingest.streams.address import is_address
 
     report: object
     if is_address(log):

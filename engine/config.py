@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from ingest.streams.server import is_address
+from ingest.streams.address import is_address
 from rules.errors import close_names
 
 __all__ = ["PREFIX", "ConfigError", "Settings", "Shown", "load", "show"]

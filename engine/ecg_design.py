@@ -39,7 +39,6 @@ def _design(rate_hz: float) -> npt.NDArray[np.float64]:
     for i, section in enumerate(sections):
         b0, b1, b2, _, a1, a2 = section
         coeffs[qrs.C_SOS + 5 * i : qrs.C_SOS + 5 * i + 5] = b0, b1, b2, a1, a2
-    coeffs.flags.writeable = False
     return coeffs
 
 
@@ -54,7 +53,7 @@ def design(rate_hz: float) -> npt.NDArray[np.float64]:
     Returns
     -------
     float64[kernels.qrs.COEFFS]
-        Read-only, the same array for the same rate.
+        The caller's own: to Numba a read-only array is another type, and all ECG kernels would be compiled for it.
 
     Raises
     ------
@@ -64,4 +63,4 @@ def design(rate_hz: float) -> npt.NDArray[np.float64]:
     if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
         msg = f"ECG rate {rate_hz} Hz: legal are {MIN_RATE_HZ:g} to {MAX_RATE_HZ:g} Hz"
         raise ValueError(msg)
-    return _design(float(rate_hz))
+    return _design(float(rate_hz)).copy()

@@ -1,8 +1,9 @@
 """Compiling the kernels once, so that what starts later starts at once.
 
-Numba compiles one kernel at a time in a process. So a second process compiles what brings packets in (decoding,
-ECG) while this one compiles files and what goes on with packets (features, alerts, evidence); both write to the same
-cache, from which this process then loads the rest. All is done by use: a few real packets go through the real line.
+Numba compiles one kernel at a time in a process. So a second process compiles the kernels of ECG, which are more than
+half of all, while this one compiles the others (decoding, files, features, alerts, evidence), and before them a large
+part of ECG that the second one comes to late; both write to the same cache, from which each loads what the other has
+done. All is done by use: a few real packets go through the real line.
 """
 
 import os
@@ -11,6 +12,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import msgpack
 import numpy as np
 import numpy.typing as npt
 
+from engine.ecg_design import design
 from engine.load import Loaded, load
 from engine.progress import SILENT, Progress
 from engine.protocols import shipped
@@ -27,7 +30,8 @@ from ingest.admission import Admission, Body, hashes
 from ingest.columns import Batch, Quarantine
 from ingest.signals import by_name
 from ingest.sources import Source
-from kernels.compilation import heard
+from kernels import ecg_lead, qrs, quality, ventricular
+from kernels.compilation import complete, heard, was_complete
 
 __all__ = ["warm"]
 
@@ -41,7 +45,7 @@ _BROUGHT = "compiled "
 def warm(progress: Progress = SILENT) -> None:
     """Compile every kernel that a line needs, or load it where that was done before.
 
-    Takes a minute on two cores the first time, and a second or two later.
+    Takes a minute or two on two cores the first time, and a second or two later.
     """
     progress.step("kernels", unit="compiled")
     lock = threading.Lock()
@@ -50,15 +54,22 @@ def warm(progress: Progress = SILENT) -> None:
         with lock:
             progress.advance()
 
-    helper = _Helper(tell)
-    loaded = load(sorted(shipped()))
     with heard(tell):
+        if was_complete():
+            # A second process would import all that this one has, for nothing.
+            _whole(load(sorted(shipped())))
+            return
+        helper = _Helper(tell)
+        loaded = load(sorted(shipped()))
+        _look_at_wave()
         _go_on(loaded)
         _read_file()
+        _decode(loaded)
         helper.wait()
         # Loaded from the cache where the second process was there; compiled here where it could not run.
-        _bring_in(loaded)
+        _listen(loaded)
         _whole(loaded)
+    complete()
 
 
 class _Helper:
@@ -95,7 +106,7 @@ class _Helper:
 def _main() -> None:
     """Do the second process's part."""
     with heard(lambda name: print(f"{_BROUGHT}{name}", flush=True)):  # noqa: T201 - read by the first process
-        _bring_in(load(sorted(shipped())))
+        _listen(load(sorted(shipped())))
 
 
 # What is sent through ----------------------------------------------------------------------------------------
@@ -133,13 +144,44 @@ def _beats() -> npt.NDArray[np.int16]:
 # The parts ---------------------------------------------------------------------------------------------------
 
 
-def _bring_in(loaded: Loaded) -> None:
-    """Decode packets, listen to an ECG: half of all compilation."""
+def _decode(loaded: Loaded) -> None:
+    """Admit and decode packets."""
     entries = _entries(loaded, ecg=True)
     admission = Admission(loaded.decoder(), lambda _: hashes(["nobody"]))
     admission.judge([Body(Source("warmed-up", everyone=True), entries[0][3], entries[0][1])])
-    batch, _ = loaded.decoder().decode(entries)
-    Streams().feed(batch, np.arange(len(batch), dtype=np.int64), np.zeros(len(batch), np.int32))
+    loaded.decoder().decode(entries)
+
+
+def _listen(loaded: Loaded) -> None:
+    """Listen to a lead, without compiling the decoder."""
+    readings, _ = _by_hand(_entries(loaded, ecg=False)[:1])
+    samples = _beats()
+    batch = replace(
+        readings,
+        chunk_packet=np.zeros(1, np.int64),
+        chunk_code=np.array([by_name("ecg_single").code], np.uint16),
+        chunk_rate=np.array([_RATE_HZ]),
+        chunk_gain=np.array([200.0]),
+        sample_at=np.array([0, len(samples)]),
+        samples=samples,
+    )
+    Streams().feed(batch, np.zeros(1, np.int64), np.zeros(1, np.int32))
+
+
+def _look_at_wave() -> None:
+    """Judge rhythm and quality of averaged samples, as `kernels.ecg_lead` does every second."""
+    kind, onset, end, decided = np.empty((4, 8), np.int64)
+    ventricular.follow(
+        np.zeros(ventricular.STATE), np.zeros(qrs.RING, np.int16), 0.0, 60, 120.0, ventricular.MODELS,
+        np.empty(ventricular.WORK), kind, onset, end, decided, np.empty(8),
+    )  # fmt: skip
+    quality.second(
+        np.zeros(quality.QUALITY),
+        np.zeros(ecg_lead.ROW),
+        design(_RATE_HZ),
+        _RATE_HZ,
+        np.empty(quality.SCRATCH),
+    )
 
 
 def _read_file() -> None:

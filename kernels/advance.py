@@ -437,8 +437,9 @@ def advance(
     milli_column = packets.milli.reshape(-1, 1)
     lateness = plan.lateness_ms[0]
     total = len(records)
-    n = 0
-    entries: Int = 0
+    # A plain 0 is a type of its own to Numba: what takes it would be compiled twice.
+    n = np.int64(0)
+    entries = np.int64(0)
     opened: Int = -1  # the patient whose series `work` has
     for at in range(total):
         if at + _FAR < total:

@@ -1,12 +1,17 @@
-"""Hear of each kernel that Numba compiles, for whoever shows progress."""
+"""Hear of each kernel that Numba compiles, for whoever shows progress; and remember that all are."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
+import numba
 import numba.core.event as numba_event
+from llvmlite.binding import get_host_cpu_name
 
-__all__ = ["heard"]
+from kernels import SOURCE_HASH
+
+__all__ = ["complete", "heard", "was_complete"]
 
 
 class _Listener(numba_event.Listener):  # type: ignore[misc]  # Numba is not followed, see pyproject.toml
@@ -26,3 +31,19 @@ def heard(tell: Callable[[str], None]) -> Iterator[None]:
     """Call `tell` with the name of each kernel compiled meanwhile, those that others call included."""
     with numba_event.install_listener("numba:compile", _Listener(tell)):
         yield
+
+
+def _mark() -> Path:
+    # A cache may be shared by machines, and of several versions where NUMBA_CACHE_DIR names it.
+    return Path(numba.config.CACHE_DIR) / f"complete-{SOURCE_HASH}-{get_host_cpu_name()}"
+
+
+def complete() -> None:
+    """Note beside the cache that it has every kernel of this version for this machine."""
+    with suppress(OSError):  # then it is gone through again next time
+        _mark().touch()
+
+
+def was_complete() -> bool:
+    """Whether that was noted. What was lost since is compiled where it is used, as ever, only by one process."""
+    return _mark().exists()

@@ -94,19 +94,6 @@ def _take(
 
 
 @jit
-def _lose(
-    row: F64, gap: int, gain: float, coeffs: F64, work: Scratch, count: int, out_t: I64, out_code: I64,
-    out_milli: I32,
-) -> int:  # fmt: skip
-    """Take a gap of so many samples as lost signal."""
-    while gap > 0:
-        n = min(gap, work.lost.size)
-        count = _take(row, work.lost[:n], gain, coeffs, work, count, out_t, out_code, out_milli)
-        gap -= n
-    return count
-
-
-@jit
 def feed_chunk(
     row: F64,
     t0_ms: int,
@@ -154,7 +141,7 @@ def feed_chunk(
         return NO_ROOM
     if n == 0:
         return 0
-    count = 0
+    count = np.int64(0)  # a plain 0 is a type of its own to Numba: what takes it would be compiled twice
     old_rate = row[qrs.S_RATE]
     if old_rate == 0.0:
         _begin(row, t0_ms, False)  # noqa: FBT003 - Numba takes it by position
@@ -166,8 +153,11 @@ def feed_chunk(
             return SEEN
         goes_on = rate_hz == old_rate and gain == row[qrs.S_GAIN]
         if goes_on and drift < ahead < _BRIDGED_MS:
-            gap = int(ahead * rate_hz / 1000.0 + 0.5)
-            count = _lose(row, gap, gain, coeffs, work, count, out_t, out_code, out_milli)
+            gap = left = int(ahead * rate_hz / 1000.0 + 0.5)
+            while left > 0:
+                lost = work.lost[: min(left, work.lost.size)]
+                count = _take(row, lost, gain, coeffs, work, count, out_t, out_code, out_milli)
+                left -= lost.size
             ecg_readings.shift(row, ahead - gap * 1000.0 / rate_hz)
         elif ahead > drift or not goes_on:
             if rate_hz == old_rate:

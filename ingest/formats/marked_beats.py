@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import wfdb
 
 from ingest.formats.errors import FormatError
 
@@ -56,6 +55,9 @@ def read_annotation(path: Path, annotator: str) -> Marked:
     FormatError
         There is no such annotation, or it cannot be read.
     """
+    # Imported here: it brings pandas, and a service that reads no file would wait for both.
+    import wfdb  # noqa: PLC0415
+
     stem = path.with_suffix("")
     if not stem.with_name(f"{stem.name}.{annotator}").is_file():
         others = sorted(

@@ -13,13 +13,13 @@ import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
-import wfdb
 
 from ingest.formats.channels import PER_MILLIVOLT, NoSignalError, choose, ecg_numbers, lead_code, unit_of
 from ingest.formats.errors import FormatError
@@ -28,6 +28,10 @@ from ingest.formats.rows import Rows
 from ingest.formats.spill import Spill
 from ingest.reasons import Reason
 from ingest.signals import by_name
+
+if TYPE_CHECKING:
+    # Imported where a record is read: it brings pandas, and a service that reads no file would wait for both.
+    import wfdb
 
 __all__ = ["CHUNK_S", "UNDATED_START", "Record", "ecg_channels"]
 
@@ -48,7 +52,7 @@ _MIN_RATE, _MAX_RATE = 100.0, 1000.0  # as in packets
 def ecg_channels(path: Path) -> list[str]:
     """Give all ECG signals of a record in one piece, by number as `Record` takes it; none of one in segments."""
     header = _read_header(str(path.with_suffix("")), path)
-    if isinstance(header, wfdb.MultiRecord) or not header.sig_name:
+    if _has_parts(header) or not header.sig_name:
         return []
     return [str(k) for k in ecg_numbers([str(each or "") for each in header.sig_name], header.units)]
 
@@ -115,8 +119,8 @@ class Record:
         self.length = channels[-1].start + channels[-1].length
         self.start_ms, self.dated = self._start(header)
 
-    def _describe(self, name: str, header: wfdb.Record) -> list[_Segment]:
-        if not isinstance(header, wfdb.MultiRecord):
+    def _describe(self, name: str, header: "wfdb.Record") -> list[_Segment]:
+        if not _has_parts(header):
             segment = self._segment(name, header, 0)
             return [segment] if segment else []
         segments = []
@@ -130,7 +134,7 @@ class Record:
             at += length
         return segments
 
-    def _segment(self, name: str, header: wfdb.Record, frames: int) -> _Segment | None:
+    def _segment(self, name: str, header: "wfdb.Record", frames: int) -> _Segment | None:
         if not header.n_sig or not header.sig_name:
             return None
         names = [str(each or "") for each in header.sig_name]
@@ -155,7 +159,7 @@ class Record:
             int(header.baseline[channel]), gain,
         )  # fmt: skip
 
-    def _start(self, header: wfdb.Record) -> tuple[int, bool]:
+    def _start(self, header: "wfdb.Record") -> tuple[int, bool]:
         zone = ZoneInfo(self.mapping.time.zone) if self.mapping.time.zone else dt.UTC
         if header.base_date is not None:
             clock = header.base_time or dt.time()
@@ -177,6 +181,8 @@ class Record:
         self, segment: _Segment, start: int, stop: int
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
         """Read samples of a segment as stored, less the baseline, and which are valid."""
+        import wfdb  # noqa: PLC0415
+
         try:
             record = wfdb.rdrecord(
                 segment.name, sampfrom=start, sampto=stop, channels=[segment.channel], physical=False,
@@ -313,7 +319,16 @@ def _ms(moment: dt.datetime) -> int:
     return (moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(milliseconds=1)
 
 
-def _read_header(name: str, path: Path) -> wfdb.Record:
+def _has_parts(header: "wfdb.Record") -> bool:
+    """Whether the record is in segments."""
+    import wfdb  # noqa: PLC0415
+
+    return isinstance(header, wfdb.MultiRecord)
+
+
+def _read_header(name: str, path: Path) -> "wfdb.Record":
+    import wfdb  # noqa: PLC0415
+
     try:
         return wfdb.rdheader(name)
     except Exception as error:  # what wfdb raises on damaged headers is not said anywhere

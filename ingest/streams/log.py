@@ -15,7 +15,8 @@ from redis.exceptions import RedisError
 from ingest.appender import Appender, Waiting
 from ingest.logfile import LogError
 from ingest.streams import scripts
-from ingest.streams.server import Client, checks, connect, explain, shown
+from ingest.streams.address import shown
+from ingest.streams.server import Client, checks, connect, explain
 from kernels.partition import Spans, gather, share
 from kernels.wire import MAX_DEPTH
 

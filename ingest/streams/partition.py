@@ -9,8 +9,9 @@ from redis.exceptions import RedisError
 
 from ingest.logfile import Damage, Entry, LogDamagedError, LogError, LogTrimmedError
 from ingest.streams import scripts
+from ingest.streams.address import shown
 from ingest.streams.log import LOG, MARKS, stream_of
-from ingest.streams.server import connect, explain, shown
+from ingest.streams.server import connect, explain
 
 __all__ = ["SILENT", "PartitionLog"]
 

@@ -1,7 +1,6 @@
 """The Redis server of a log: its address, what it must be set to, and what its errors mean."""
 
 from typing import Any
-from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -19,8 +18,9 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from ingest.logfile import LogAwayError, LogDiskFullError, LogError
+from ingest.streams.address import SCHEMES, is_address, shown
 
-__all__ = ["Client", "checks", "connect", "explain", "is_address", "shown"]
+__all__ = ["Client", "checks", "connect", "explain"]
 
 Client = Any
 """A `redis.Redis`. Its own types say of each answer that it may be anything, and awaitable too."""
@@ -37,22 +37,6 @@ _MEANING: list[tuple[str | type[RedisError], type[LogError], str]] = [
     (ConnectionError, LogAwayError, "the server does not answer (cut, or too late)"),
     (TimeoutError, LogAwayError, "the server does not answer (cut, or too late)"),
 ]
-
-SCHEMES = ("redis", "rediss", "unix")
-
-
-def is_address(text: str) -> bool:
-    """Whether a text is the address of a Redis server: ``redis://``, ``rediss://`` (TLS) or ``unix://``."""
-    return urlsplit(text).scheme in SCHEMES
-
-
-def shown(url: str) -> str:
-    """Give an address without its password."""
-    parts = urlsplit(url)
-    if "@" not in parts.netloc:
-        return url
-    who, _, where = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"{who.partition(':')[0]}:***@{where}").geturl()
 
 
 def connect(url: str, timeout_s: float = 5.0) -> Client:
