@@ -16,6 +16,7 @@ from sqlalchemy import select
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from engine import strips
+from engine.contacts import Contact, contacts
 from engine.curves import DAY_MS, Curve, curves
 from ingest.signals import SIGNALS, Kind
 from rules.limits import LimitBook
@@ -44,6 +45,7 @@ __all__ = ["COOKIE", "NotSignedInError", "Site", "home", "inside"]
 COOKIE: Final = "vigie_session"
 
 YEAR_MS: Final = 365 * DAY_MS
+CONTACTS_MS: Final = 90 * DAY_MS
 CURVES_MS: Final = 20_000
 """How long curves are kept for the plots of the page that has read them."""
 CURVES: Final = 100
@@ -235,6 +237,13 @@ class Site:
                 self._curves.clear()
             self._curves[patient] = kept
         return kept[1]
+
+    def contacts(self, patient: str) -> list[Contact]:
+        """Give what was last sent for a patient, of each kind, in the last months."""
+        if self.history is None or not self.history.exists():
+            return []
+        now_ms = self.now_ms()
+        return contacts(self.history, patient, now_ms - CONTACTS_MS, now_ms + DAY_MS)
 
     def limits(self, patient: str, cell: str) -> list[tuple[Protocol, list[Standing]]]:
         """Give, for each protocol of a patient, each limit in force."""

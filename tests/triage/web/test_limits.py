@@ -160,6 +160,8 @@ def test_the_interface_for_programs(site):
 
 def kept(folder, readings):
     """Put readings (patient, signal, ms UTC, thousandths) into a history."""
+    made = History(folder)
+    first = max(0, made.committed)
     patients, signals, times, milli = zip(*readings, strict=True)
     columns = {
         "patient": patients,
@@ -168,12 +170,11 @@ def kept(folder, readings):
         "receipt_ms": times,
         "milli": milli,
         "status": [0] * len(milli),
-        "offset": range(len(milli)),
+        "offset": range(first, first + len(milli)),
         "outcome": [int(Outcome.APPLIED)] * len(milli),
     }
-    made = History(folder)
-    made.append(0, 0, len(milli), pl.DataFrame(columns, schema=dict(history.SCHEMA)))
-    made.commit(len(milli))
+    made.append(0, first, first + len(milli), pl.DataFrame(columns, schema=dict(history.SCHEMA)))
+    made.commit(first + len(milli))
 
 
 def test_the_limit_in_force_is_drawn_from_when_it_was(site):
@@ -193,3 +194,19 @@ def test_the_limit_in_force_is_drawn_from_when_it_was(site):
     assert len(drawn) == 4
     assert weight == []  # a rise is no level of the weight, and the dry weight is not set
     assert re.search(r"Limite, systolique basse : 100\s?mmHg \(patient, dr.petit", page)
+
+
+def test_last_contacts_with_battery_and_what_the_device_said(site):
+    now = site.site.now_ms()
+    made = [
+        ("P9", "weight", now - 2 * DAY, 80_000),
+        ("P9", "battery", now - DAY, 12_000),
+        ("P10", "spo2", now, 97_000),
+    ]
+    kept(site.site.history, made)
+    with site.client("marie") as client:
+        page = client.get("/patients/P9").text
+    table = page[page.index("Derniers contacts") :]
+    assert re.search(r"Batterie de l&#39;appareil : 12\s?%", table)
+    assert table.index("Batterie") < table.index("Poids")
+    assert "Saturation" not in table.split("</section>")[0]

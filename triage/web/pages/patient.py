@@ -102,6 +102,7 @@ def routes(site: Site) -> APIRouter:
             identity=None,
             age=site.ages([patient]).get(patient),
             limits=limits,
+            contacts=site.contacts(patient),
             changes=[
                 (each, _limit(site, each.protocol, each.name)) for each in site.limit_desk.history(patient)
             ],
