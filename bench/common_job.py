@@ -86,11 +86,11 @@ def vigie(bodies: Sequence[bytes], program: Program, *, per_batch: int = 128) ->
         batch, quarantine = decoder.decode(entries)
         if len(quarantine):
             raise AssertionError(quarantine)
-        changes = shard.process(batch, Clock(batch.receipt_ms, late_ms, no_outages)).changes
-        opened = changes.kind == OPENED
-        patients = shard.state.patient_ids(changes.slot[opened])
-        rules = [program.rule_rows[r].id for r in changes.rule[opened].tolist()]
-        out.update(zip(patients, rules, changes.onset_ms[opened].tolist(), strict=True))
+        for changes in shard.process(batch, Clock(batch.receipt_ms, late_ms, no_outages)).changes:
+            opened = changes.kind == OPENED
+            patients = shard.state.patient_ids(changes.slot[opened])
+            rules = [program.rule_rows[r].id for r in changes.rule[opened].tolist()]
+            out.update(zip(patients, rules, changes.onset_ms[opened].tolist(), strict=True))
     return out, shard
 
 

@@ -1,8 +1,8 @@
 """Acts of the cell: what a person did about an alert goes into the log like any packet, and is replayed with it.
 
-The engine learns that a problem was closed from the log only, so that a restart or a replay gives the same alerts.
-The key that an act carries is that of the problem (`engine.program.problem_key`); in the value columns of a batch an
-act is four values (`ingest.decode`): verb, low and high half of the key, reason.
+The engine learns from the log only that a problem was closed or a limit set, so that a restart or a replay gives the
+same alerts. The key that an act carries is that of the problem or limit (`engine.program.problem_key`, `limit_key`);
+in the value columns of a batch an act begins with four values: verb, low and high half of the key, reason or value.
 """
 
 from collections.abc import Mapping
@@ -10,11 +10,12 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from engine.program import Program, problem_key
+from engine.program import Program, limit_key, problem_key
 from ingest import packet
 from ingest.columns import Batch, PacketKind
+from ingest.signals import MILLI
 
-__all__ = ["LARGEST_REASON", "SOURCE", "closed_problems", "closing", "keys"]
+__all__ = ["LARGEST_REASON", "SOURCE", "closed_problems", "closing", "keys", "limit_keys", "setting"]
 
 SOURCE = "cell"
 """Source of the log's entries that may hold acts; the decoder refuses acts of any other."""
@@ -50,6 +51,64 @@ def closing(
         Naming the element and what is legal.
     """
     return packet.act(patient, workplace, seq, t_ms, problem_key(protocol, problem), reason)
+
+
+def setting(  # noqa: PLR0913 - the nine words of an act
+    patient: str,
+    protocol: str,
+    limit: str,
+    value: float | None,
+    author: str,
+    text: str,
+    *,
+    workplace: str,
+    seq: int,
+    t_ms: int,
+) -> bytes:
+    """Encode that a person sets a limit of a patient, or takes back what was set: a body for the log, from `SOURCE`.
+
+    Parameters
+    ----------
+    patient, protocol, limit : str
+        As in the protocol.
+    value : float or None
+        In the limit's unit, a whole number of thousandths; None takes back.
+    author, text : str
+        Who and why: see `ingest.packet.limit_act`.
+    workplace, seq, t_ms
+        As `closing`.
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the element and what is legal.
+    """
+    milli = None if value is None else round(value * MILLI)
+    if milli is not None and milli / MILLI != value:
+        msg = f"value {value}: legal are whole thousandths"
+        raise ValueError(msg)
+    return packet.limit_act(patient, workplace, seq, t_ms, limit_key(protocol, limit), milli, author, text)
+
+
+def limit_keys(program: Program) -> Mapping[int, int]:
+    """Give the place of each limit in `Program.limit_names` by key.
+
+    Raises
+    ------
+    ValueError
+        Two limits have the same key: an act would set the wrong one.
+    """
+    out: dict[int, int] = {}
+    for q, (p, name) in enumerate(program.limit_names):
+        other = out.setdefault(limit_key(program.protocols[p].id, name), q)
+        if other != q:
+            msg = f"limits {program.limit_names[other]} and {(p, name)} have the same key: one needs another name"
+            raise ValueError(msg)
+    return out
 
 
 def keys(program: Program) -> Mapping[int, tuple[str, str]]:

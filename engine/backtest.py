@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from engine.found import Keeper, Kept, Part
 from engine.judging import Judge, Verdicts, patient_order
+from engine.limits import Limits
 from engine.load import Loaded
 from engine.plan import make_plan
 from engine.progress import SILENT, Progress
@@ -248,8 +249,8 @@ def _keep(source: Input, loaded: Loaded, folder: Path, shards: int, progress: Pr
         for taken in source.batches(source.first):
             processed = line.process(taken.batch, taken.quarantine, taken.heard_ms)
             for keeper, outcome in zip(keepers, processed.outcomes, strict=True):
-                if outcome.found is not None:
-                    keeper.add(outcome.found)
+                for found in outcome.found:
+                    keeper.add(found)
             readings += len(taken.batch.code)
             if first_ms is None and len(taken.batch):
                 first_ms = int(taken.batch.receipt_ms[0])
@@ -321,7 +322,8 @@ class _Shard:
         arrays = self.state.arrays
         arrays["first_ms"][slots] = self.part.first_ms
         arrays["contact"][slots] = self.part.first_ms[:, None]
-        loaded.roster.place(self.state, slots)
+        self.limits = Limits(self.program, plan, self.state, loaded.roster)
+        self.limits.place(slots)
         self.patients = self.state.patient_ids(slots)
         self.judge = Judge(self.program, plan, self.state)
         rules = len(self.program.rule_rows)
@@ -332,6 +334,8 @@ class _Shard:
         """Go through all segments."""
         written: list[lifecycle.Transitions] = []
         for found in self.part.found(self.program):
+            for each in found.limits:
+                self.limits.put(*each)
             verdicts = self.judge.verdicts(found)
             self._count(verdicts)
             changed = self.judge.walk(found, verdicts)

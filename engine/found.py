@@ -28,7 +28,7 @@ _EVENTS = 1 << 19
 """Events of a segment, about: enough that a segment's own costs do not show, few enough to be in memory."""
 
 _MARK = "kept.json"
-_FORMAT = 1
+_FORMAT = 2
 _COLUMNS = ("slot", "mask", "t_ms", "now_ms", "clock_ms", "close")
 
 
@@ -90,11 +90,14 @@ class Keeper:
     def add(self, found: Found) -> None:
         """Take a batch. Its columns are copied: they are views of buffers."""
         # A segment has one table of outages: those of a later one would shorten silences that were over before.
-        if self._held and not np.array_equal(self._held[-1].outages, found.outages):
+        # And its limits hold for all of it.
+        if self._held and (found.limits or not np.array_equal(self._held[-1].outages, found.outages)):
             self.flush()
         blocks = [Block(b.event.copy(), [v.copy() for v in b.values]) for b in found.blocks]
         columns = {name: getattr(found, name).copy() for name in _COLUMNS}
-        kept = Found(**columns, blocks=blocks, end_ms=found.end_ms, outages=found.outages)
+        kept = Found(
+            **columns, blocks=blocks, end_ms=found.end_ms, outages=found.outages, limits=found.limits
+        )
         self._held.append(kept)
         self._events += len(found)
         if self._events >= _EVENTS:
@@ -110,6 +113,7 @@ class Keeper:
         meta = {
             b"end_ms": str(held[-1].end_ms).encode(),
             b"outages": json.dumps(held[-1].outages.tolist()).encode(),
+            b"limits": json.dumps(held[0].limits).encode(),
         }
         self._write("events", columns, meta)
         for g in range(len(held[0].blocks)):
@@ -199,6 +203,7 @@ class Part:
             blocks=blocks,
             end_ms=int(meta[b"end_ms"]),
             outages=np.array(json.loads(meta[b"outages"]), np.int64).reshape(-1, 2),
+            limits=tuple((slot, key, milli) for slot, key, milli in json.loads(meta[b"limits"])),
         )
 
 

@@ -18,7 +18,7 @@ from kernels._types import Int
 from kernels.advance import Plan
 from kernels.directory import ID_BYTES
 
-__all__ = ["Block", "Found", "Judge", "Verdicts", "patient_order"]
+__all__ = ["Block", "Found", "Judge", "LimitSet", "Verdicts", "patient_order"]
 
 _TRANSITIONS = 65_536
 """Room for transitions in one call of the lifecycle kernels; they go on where it was full."""
@@ -26,6 +26,10 @@ _TRANSITIONS = 65_536
 I64 = npt.NDArray[np.int64]
 I8 = npt.NDArray[np.int8]
 F64 = npt.NDArray[np.float64]
+
+
+LimitSet = tuple[int, int, int | None]
+"""Patient's slot, key of the limit (`engine.program.limit_key`), thousandths or None: taken back."""
 
 
 @dataclass(slots=True)
@@ -57,6 +61,8 @@ class Found:
     blocks: list[Block]
     end_ms: int
     outages: I64
+    limits: tuple[LimitSet, ...] = ()
+    """Limits that acts put in force before the first event."""
 
     def __len__(self) -> int:
         return len(self.slot)

@@ -101,9 +101,10 @@ class Line:
             self.accounts.settle(batch, outcome.rows, outcome.applied)
         self.next_offset = batch.next_offset
         frames = [
-            reporter.rows(outcome.changes, batch, self.time_basis)
+            reporter.rows(changes, batch, self.time_basis)
             for reporter, outcome in zip(self.reporters, outcomes, strict=True)
-            if self.reports and len(outcome.changes)
+            for changes in outcome.changes
+            if self.reports
         ]
         return Processed(batch, outcomes, report.merge(frames))
 

@@ -19,7 +19,7 @@ from rules.evaluate import Program as Verdicts
 from rules.levels import Level
 from rules.protocol import Feature, Protocol, Rule
 
-__all__ = ["DAY_MS", "Group", "Options", "Program", "RuleRow", "problem_key", "protocol_signals"]
+__all__ = ["DAY_MS", "Group", "Options", "Program", "RuleRow", "limit_key", "problem_key", "protocol_signals"]
 
 DAY_MS = 86_400_000
 MINUTE_MS = 60_000
@@ -106,6 +106,11 @@ def _plot_days(signal: str) -> int:
 def problem_key(protocol: str, problem: str) -> int:
     """Number by which an act of the cell names a problem: 31 bits, so that it travels as a packet's value."""
     return _key(protocol, problem) & 0x7FFFFFFF
+
+
+def limit_key(protocol: str, limit: str) -> int:
+    """Number by which an act of the cell names a limit: 31 bits, as `problem_key`, and another one."""
+    return _key(protocol, "limit", limit) & 0x7FFFFFFF
 
 
 def protocol_signals(items: Mapping[str, Signal] | None = None) -> dict[str, Signal]:

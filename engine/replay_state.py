@@ -44,8 +44,7 @@ def commit(
     """
     arrays: dict[str, npt.NDArray[Any]] = {}
     for k, shard in enumerate(line.shards):
-        both = dict(shard.state.snapshot()) | shard.streams.snapshot()
-        arrays |= {f"{k}/{name}": np.ascontiguousarray(array) for name, array in both.items()}
+        arrays |= {f"{k}/{name}": np.ascontiguousarray(array) for name, array in shard.snapshot().items()}
     meta = {
         "fingerprint": fingerprint,
         "clock_ms": line.clock_ms,
@@ -92,9 +91,7 @@ def resume(
     for k, shard in enumerate(line.shards):
         whose = f"{k}/"
         mine = {name[len(whose) :]: array for name, array in found.arrays.items() if name.startswith(whose)}
-        shard.state.restore(mine)
-        shard.streams.restore(mine)
-        shard.judge.ticked_ms = meta["ticked_ms"][k]
+        shard.restore(mine, meta["ticked_ms"][k])
     line.restore(meta["clock_ms"], meta["outages"], found.offset)
     line.accounts.by_source = {source: Account(**account) for source, account in meta["accounts"].items()}
     return meta["segments"], meta["counts"], pl.read_ipc(BytesIO(found.blobs["held"]))

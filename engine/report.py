@@ -87,7 +87,7 @@ class Reporter:
         packet = np.maximum(changes.row, 0)
         offset = pa.array(batch.offset[packet] if len(batch) else packet, mask=changes.row < 0)
         features, limits = self._values(changes)
-        origins = self._origins(changes, patients)
+        origins = self._origins(changes)
         columns = {name: column.take(rule) for name, column in self.text.items()} | {
             "alert_id": pa.array([f"{number:016x}" for number in ids.tolist()], pa.string()),
             "patient": pa.array(patients, pa.string()),
@@ -133,30 +133,16 @@ class Reporter:
         row, place = self.limits.places(changes.rule)
         silences = np.array([each.silence_ms for each in self.shard.program.rule_rows]) / _HOUR_MS
         limits = silences[changes.rule][row]
-        for q in np.unique(place[place >= 0]).tolist():
-            here = place == q
-            protocol, name = self.shard.program.limit_names[q]
-            limits[here] = self.shard.judge.limit(protocol, name, changes.slot[row[here]])
+        limits[place >= 0] = changes.limits[changes.origins >= 0]
         return features, limits
 
-    def _origins(self, changes: Changes, patients: list[str]) -> pa.Array:
-        row, place = self.limits.places(changes.rule)
-        names = [(self.shard.program.protocols[p].id, name) for p, name in self.shard.program.limit_names]
-        origin = self.shard.roster.origin
-        if not self.shard.program.own:
-            every = pa.array([*(origin("", *name) for name in names), "protocole"], pa.string())
-            return every.take(pa.array(np.where(place < 0, len(names), place)))
-        known: dict[tuple[str, int], str] = {}
-        out = []
-        for i, q in zip(row.tolist(), place.tolist(), strict=True):
-            if q < 0:
-                out.append("protocole")
-                continue
-            key = patients[i], q
-            if key not in known:
-                known[key] = origin(patients[i], *names[q])
-            out.append(known[key])
-        return pa.array(out, pa.string())
+    def _origins(self, changes: Changes) -> pa.Array:
+        """Say where each limit comes from, flat, change by change."""
+        _, place = self.limits.places(changes.rule)
+        words = pa.array([*self.shard.limits.origins, "protocole"], pa.string())
+        at = np.full(len(place), len(words) - 1, np.int32)
+        at[place >= 0] = changes.origins[changes.origins >= 0]
+        return words.take(pa.array(at))
 
     def _sentences(self, changes: Changes, features: F64, limits: F64) -> list[str]:
         """One sentence a change; the same figures make the same sentence once."""

@@ -68,8 +68,9 @@ class Roster:
     def place(self, state: State, slots: npt.NDArray[np.int32]) -> None:
         """Write what is known of the patients of new `slots` into the state."""
         arrays = state.arrays
+        limits = arrays["limits"][:, : len(self._keys)]
         arrays["programmes"][slots] = self._all
-        arrays["limits"][slots] = self._usual
+        limits[slots] = self._usual
         if not self.members and not self._alone:
             return
         for slot, patient in zip(slots.tolist(), state.patient_ids(slots), strict=True):
@@ -77,16 +78,16 @@ class Roster:
             if member is not None:
                 arrays["programmes"][slot] = sum(1 << p for p in member.protocols)
                 arrays["zone"][slot] = member.zone
-                arrays["limits"][slot] = self._cells[member.cell]
+                limits[slot] = self._cells[member.cell]
             if patient in self._alone:
-                arrays["limits"][slot] = self._row(member.cell if member else None, patient)
+                limits[slot] = self._row(member.cell if member else None, patient)
             if member is not None:
                 for key, value in member.limits.items():
-                    arrays["limits"][slot, self._keys.index(key)] = value
+                    limits[slot, self._keys.index(key)] = value
 
-    def origin(self, patient: str, protocol_id: str, limit: str) -> str:
-        """Say in French where a patient's value of a limit comes from: protocol, programme, cell or patient."""
+    def in_force(self, patient: str, protocol_id: str, limit: str) -> tuple[float, str]:
+        """Give a patient's value of a limit and say in French where it comes from; acts of the cell are not in it."""
         member = self.members.get(patient)
         if member is not None and (self._index[protocol_id], limit) in member.limits:
-            return "patient"
-        return self.book.resolve(protocol_id, limit, member.cell if member else None, patient)[1]
+            return member.limits[self._index[protocol_id], limit], "patient"
+        return self.book.resolve(protocol_id, limit, member.cell if member else None, patient)

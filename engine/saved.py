@@ -27,8 +27,6 @@ from rules.alerts import SCHEMA
 __all__ = ["Restored", "arrays", "blobs", "folder_of", "header", "prune_sets", "restore"]
 
 _ALERTS = "alerts"
-# Of the roster, not of the readings: a roster that was changed holds from the restart on.
-_PLACED = ("programmes", "zone", "limits")
 
 Array = npt.NDArray[np.generic]
 
@@ -73,7 +71,7 @@ def header(line: Line, shard: int) -> Header:
 
 def arrays(shard: Shard) -> dict[str, Array]:
     """Give the arrays of one shard, as views: valid until the next batch."""
-    return dict(shard.state.snapshot()) | shard.streams.snapshot()
+    return shard.snapshot()
 
 
 def blobs(alerts: pl.DataFrame, shards: int) -> list[dict[str, bytes]]:
@@ -172,21 +170,13 @@ def _place(shard: Shard, name: str, dtype: str, shape: tuple[int, ...]) -> npt.N
 
 
 def _fill(shard: Shard, checkpoint: Checkpoint) -> None:
-    state = shard.state
-    given: dict[str, Array] = dict(checkpoint.arrays)
-    used = len(given["due"])
-    for name in _PLACED:
-        given[name] = np.zeros((used, *state.arrays[name].shape[1:]), state.arrays[name].dtype)
     try:
-        state.restore(given)
+        shard.restore(checkpoint.arrays, checkpoint.header.meta["ticked_ms"])
     except ValueError as error:
         msg = f"{checkpoint.path}: {error}"
         raise CheckpointError(msg) from error
-    for array in state.arrays.values():
-        array[used:] = 0  # where a damaged file was read in before this one
-    shard.roster.place(state, np.arange(used, dtype=np.int32))
-    shard.streams.restore(checkpoint.arrays)
-    shard.judge.ticked_ms = checkpoint.header.meta["ticked_ms"]
+    for array in shard.state.arrays.values():
+        array[shard.state.used :] = 0  # where a damaged file was read in before this one
 
 
 def _empty(shard: Shard) -> None:

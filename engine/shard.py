@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.acts import closed_problems, keys
-from engine.judging import Block, Found, Judge, patient_order
+from engine.judging import Block, Found, Judge, LimitSet, patient_order
+from engine.limits import Limits
 from engine.plan import make_plan
 from engine.program import Program
 from engine.roster import Roster
@@ -19,6 +20,9 @@ from kernels import directory, evidence, lifecycle
 from kernels.arrange import WORDS, arrange
 
 __all__ = ["Changes", "Clock", "Outcome", "Seen", "Shard", "shard_of"]
+
+_PLACED = ("programmes", "zone", "limits")
+"""Arrays that follow from the roster and the acts about limits, and not from readings."""
 
 I64 = npt.NDArray[np.int64]
 
@@ -61,21 +65,11 @@ class Changes:
     point_series: npt.NDArray[np.int32]
     point_t: I64
     point_milli: npt.NDArray[np.int32]
+    limits: npt.NDArray[np.float64]  # then in force, in the order of the rule's limits
+    origins: npt.NDArray[np.int32]  # where each came from, of `engine.limits.Limits.origins`; -1 for none
 
     def __len__(self) -> int:
         return len(self.slot)
-
-    @classmethod
-    def none(cls) -> "Changes":
-        """No transition."""
-        ints = np.empty(0, np.int64)
-        small = np.empty(0, np.int32)
-        tiny = np.empty(0, np.uint8)
-        rule = np.empty(0, np.int16)
-        return cls(
-            small, ints, rule, rule, tiny, tiny, ints, ints, ints, np.empty((0, 0)), ints, np.zeros(1, np.int64),
-            small, ints, small,
-        )  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -100,11 +94,12 @@ class Outcome:
     """For each of `rows`: `kernels.advance` APPLIED, DUPLICATE or LATE."""
     derived: Derived
     """Readings that the ECG kernels gave."""
-    changes: Changes
+    changes: list[Changes]
+    """In order; those after an act that set a limit are apart from those before it."""
     features: list[Seen]
     """What the rules saw, where the shard watches it; else empty."""
-    found: Found | None = None
-    """All that the rules went by, where the shard keeps it: for a back-test."""
+    found: list[Found]
+    """All that the rules went by, where the shard keeps it, for a back-test: apart as `changes` are; else empty."""
     kernel_s: float = 0.0
     """Seconds from packets to features, ECG among it."""
     rule_s: float = 0.0
@@ -132,6 +127,7 @@ class Shard:
             contacts=len(program.contacts),
             limits=len(program.own),
         )
+        self.limits = Limits(program, self.plan, self.state, self.roster)
         self.judge = Judge(program, self.plan, self.state)
         self.streams = Streams()
         self.watch_features = False
@@ -148,7 +144,7 @@ class Shard:
         arrays = self.state.arrays
         arrays["first_ms"][slots] = first_ms
         arrays["contact"][slots] = first_ms[:, None]
-        self.roster.place(self.state, slots)
+        self.limits.place(slots)
 
     def process(self, batch: Batch, clock: Clock, rows: I64 | None = None) -> Outcome:
         """Apply a batch: the one way in, for live packets, replay, back-test and tests.
@@ -171,13 +167,47 @@ class Shard:
         begun = perf_counter()
         slots = self._slots(batch, clock, rows)
         derived = self.streams.feed(batch, rows, slots)
-        pass_ = _Pass(self, batch, clock, rows, slots, derived)
-        changes = pass_.run()
-        kernel_s = pass_.advanced_s - begun
-        rule_s = perf_counter() - pass_.advanced_s
-        return Outcome(
-            rows, pass_.applied, derived, changes, pass_.seen, pass_.found, kernel_s=kernel_s, rule_s=rule_s
-        )
+        out = Outcome(rows, np.zeros(len(rows), np.uint8), derived, [], [], [])
+        out.kernel_s = perf_counter() - begun
+
+        def go(first: int, last: int, end_ms: int, limits: tuple[LimitSet, ...]) -> None:
+            until = Clock(clock.row_ms, end_ms, clock.outages)
+            _Pass(self, batch, until, rows[first:last], slots[first:last], derived, limits).run(out, first)
+
+        # An act that sets a limit cuts the batch in two: what is judged before it goes by the limit before. As nothing
+        # depends on how a stream is cut, that is all there is to it. Ticks up to the act's own time come before it.
+        first = 0
+        put: tuple[LimitSet, ...] = ()
+        for at in self.limits.acts(batch, rows).tolist():
+            row, slot = int(rows[at]), int(slots[at])
+            if self.limits.news(batch, row, slot):
+                go(first, at, int(clock.row_ms[row]), put)
+                first, put = at, (self.limits.apply(batch, row, slot),)
+        go(first, len(rows), clock.end_ms, put)
+        return out
+
+    def snapshot(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Give the arrays of a checkpoint, as views: valid until the next batch."""
+        return dict(self.state.snapshot()) | self.streams.snapshot() | self.limits.snapshot()
+
+    def restore(self, arrays: dict[str, npt.NDArray[np.generic]], ticked_ms: int) -> None:
+        """Take the arrays of a checkpoint; what is the roster's is written anew: a changed one holds from now on.
+
+        Raises
+        ------
+        ValueError
+            They are not those of this program: the message names the array.
+        """
+        used = len(arrays["due"])
+        placed = {
+            name: np.zeros((used, *self.state.arrays[name].shape[1:]), self.state.arrays[name].dtype)
+            for name in _PLACED
+        }
+        self.state.restore({**arrays, **placed})
+        self.limits.place(np.arange(used, dtype=np.int32))
+        self.streams.restore(arrays)
+        self.limits.restore(arrays)
+        self.judge.ticked_ms = ticked_ms
 
     def _slots(self, batch: Batch, clock: Clock, rows: I64) -> npt.NDArray[np.int32]:
         state = self.state
@@ -205,8 +235,10 @@ class _Pass:
         rows: I64,
         slots: npt.NDArray[np.int32],
         derived: Derived,
+        limits: tuple[LimitSet, ...],
     ) -> None:
         self.shard = shard
+        self.limits = limits
         self.program = shard.program
         self.clock = clock
         self.batch = batch
@@ -215,19 +247,24 @@ class _Pass:
         self.derived = derived
         self.applied = np.zeros(len(rows), np.uint8)
         self.seen: list[Seen] = []
-        self.found: Found | None = None
-        self.advanced_s = 0.0
 
-    def run(self) -> Changes:
+    def run(self, out: Outcome, first: int) -> None:
+        """Go through; what comes of it is added to `out`, whose row `first` is the first of these."""
+        begun = perf_counter()
         events, journal, entries, blocks = self._advance()
-        self.advanced_s = perf_counter()
+        out.applied[first : first + len(self.rows)] = self.applied
+        advanced = perf_counter()
         found = self._found(events, blocks)
         if self.shard.watch_features:
             self._watch(events, found)
+            out.features += self.seen
         if self.shard.keep_found:
-            self.found = found
+            out.found.append(found)
         changed = self.shard.judge.walk(found, self.shard.judge.verdicts(found))
-        return Changes.none() if changed is None else self._evidence(changed, events, journal, entries)
+        if changed is not None:
+            out.changes.append(self._evidence(changed, events, journal, entries))
+        out.kernel_s += advanced - begun
+        out.rule_s += perf_counter() - advanced
 
     def _advance(self) -> tuple[hot.Events, hot.Journal, int, hot.Blocks]:
         batch, derived, plan = self.batch, self.derived, self.shard.plan
@@ -313,6 +350,7 @@ class _Pass:
             blocks=found,
             end_ms=self.clock.end_ms,
             outages=self.clock.outages,
+            limits=self.limits,
         )
 
     def _watch(self, events: hot.Events, found: Found) -> None:
@@ -365,6 +403,7 @@ class _Pass:
             if points >= 0:
                 break
             room *= 4
+        limits, origins = self.shard.limits.in_force(columns.rule, columns.slot)
         return Changes(
             slot=columns.slot,
             row=row,
@@ -381,4 +420,6 @@ class _Pass:
             point_series=series[:points],
             point_t=t[:points],
             point_milli=milli[:points],
+            limits=limits,
+            origins=origins,
         )

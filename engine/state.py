@@ -115,6 +115,14 @@ class State:
             self.table = np.zeros((cells, 2), np.uint64)
             rehash(self.slot_hash, self.used, self.table)
 
+    def widen(self, value: float) -> int:
+        """Give every patient one more limit of their own, `value` to begin with; return its column."""
+        limits = self.arrays["limits"]
+        more = np.full((len(limits), 1), value)
+        self.arrays["limits"] = np.ascontiguousarray(np.concatenate((limits, more), axis=1))
+        self._bind()
+        return int(limits.shape[1])
+
     @property
     def slot_id(self) -> npt.NDArray[np.uint8]:
         """Ids, uint8[capacity, ID_ROW], the length in the last byte."""

@@ -13,7 +13,7 @@ from ingest.columns import Batch, PacketKind, Quarantine
 from ingest.signals import MAX_CODE, SIGNALS, Kind
 from kernels import decode as kernel
 
-__all__ = ["MAX_RAW", "TURNED_AWAY", "Act", "Decoder", "act_of", "check", "decode"]
+__all__ = ["MAX_RAW", "TURNED_AWAY", "Act", "Decoder", "LimitAct", "act_of", "check", "decode"]
 
 TURNED_AWAY = "turned away "
 """What the log puts before the name of a source in an entry that holds what that source may not send. No source has
@@ -27,11 +27,21 @@ Entry = tuple[int, int, str, bytes]
 
 
 class Act(NamedTuple):
-    """What the cell did: the payload of a packet of kind 5."""
+    """That an alert is closed: the payload of a packet of kind 5 with verb 1."""
 
     verb: int
     key: int
     reason: int
+
+
+class LimitAct(NamedTuple):
+    """That a limit is set (verb 2) or taken back (verb 3): the payload of such a packet of kind 5."""
+
+    verb: int
+    key: int
+    milli: int
+    author: str
+    text: str
 
 
 class Decoder:
@@ -205,8 +215,8 @@ def decode(
     Returns
     -------
     batch : Batch
-        Accepted packets in the order of arrival, in columns of their own. An act of the cell has four values,
-        read by `act_of`.
+        Accepted packets in the order of arrival, in columns of their own. An act of the cell is read by
+        `act_of`.
     quarantine : Quarantine
         Refused packets; of each at most MAX_RAW bytes.
 
@@ -220,7 +230,7 @@ def decode(
     )
 
 
-def act_of(batch: Batch, row: int) -> Act:
+def act_of(batch: Batch, row: int) -> Act | LimitAct:
     """Give the act of packet `row`.
 
     Raises
@@ -232,8 +242,17 @@ def act_of(batch: Batch, row: int) -> Act:
         msg = f"packet {row} is of kind {batch.kind[row]}: an act of the cell has kind {PacketKind.ACT}"
         raise ValueError(msg)
     at = int(batch.value_at[row])
-    verb, key_low, key_high, reason = batch.milli[at : at + 4].tolist()
-    return Act(verb, (key_high & 0xFFFF_FFFF) << 32 | key_low & 0xFFFF_FFFF, reason)
+    verb, key_low, key_high, number, *words = batch.milli[at : int(batch.value_at[row + 1])].tolist()
+    key = (key_high & 0xFFFF_FFFF) << 32 | key_low & 0xFFFF_FFFF
+    if not words:
+        return Act(verb, key, number)
+    author, text = (
+        bytes(batch.ids[begin : begin + length]).decode()
+        for begin, length in zip(
+            (int(batch.id_at[row]) + np.array(words[::2])).tolist(), words[1::2], strict=True
+        )
+    )
+    return LimitAct(verb, key, number, author, text)
 
 
 def check(

@@ -15,12 +15,16 @@ from ingest.columns import PacketKind
 from ingest.signals import MAX_CODE
 
 __all__ = [
+    "MAX_AUTHOR",
     "MAX_BODY",
     "MAX_ID",
+    "MAX_LIMIT_MILLI",
     "MAX_PAIRS",
+    "MAX_TEXT",
     "act",
     "device_status",
     "ecg_chunk",
+    "limit_act",
     "questionnaire",
     "spot",
 ]
@@ -36,6 +40,19 @@ MAX_PAIRS = 16
 
 CLOSE = 1
 """The verb of an act that closes an alert."""
+
+SET = 2
+"""The verb of an act that sets a patient's limit."""
+
+TAKE_BACK = 3
+"""The verb of an act that takes back what was set: the limit is again what it would be without."""
+
+MAX_AUTHOR = 64
+MAX_TEXT = 240
+"""Bytes of UTF-8, at most: who set a limit, and why."""
+
+MAX_LIMIT_MILLI = 2**31 - 1
+"""Thousandths of a limit, at most; and at least its negative."""
 
 _MAX_INT64 = 2**63 - 1
 _MAX_STATUS = 2**32 - 1
@@ -191,7 +208,6 @@ def act(
     key: int,
     reason: int,
     *,
-    verb: int = CLOSE,
     device_ms: int | None = None,
     gateway_ms: int | None = None,
     status: int = 0,
@@ -206,8 +222,47 @@ def act(
         Of the rule or problem, 0 to 2**64 - 1.
     reason : int
         Why, 1 to 63.
-    verb : int
-        CLOSE, the only one.
+
+    Returns
+    -------
+    bytes
+        One msgpack array.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the element and what is legal.
+    """
+    payload = [CLOSE, _integer("key", key, 0, _MAX_KEY), _integer("reason", reason, 1, _MAX_REASON)]
+    return _packet(PacketKind.ACT, patient, device, seq, t_ms, device_ms, gateway_ms, status, payload)
+
+
+def limit_act(
+    patient: Id,
+    device: Id,
+    seq: int,
+    t_ms: int,
+    key: int,
+    milli: int | None,
+    author: str,
+    text: str,
+    *,
+    device_ms: int | None = None,
+    gateway_ms: int | None = None,
+    status: int = 0,
+) -> bytes:
+    """Make a packet of a limit that a person sets for a patient or takes back; only the cell's own source may send it.
+
+    Parameters
+    ----------
+    patient, device, seq, t_ms, device_ms, gateway_ms, status
+        As `act`.
+    key : int
+        Of the limit, 0 to 2**64 - 1.
+    milli : int or None
+        Thousandths of the limit's unit; None takes back what was set.
+    author, text : str
+        Who and why: 1 to MAX_AUTHOR and 1 to MAX_TEXT bytes of UTF-8, without control characters.
 
     Returns
     -------
@@ -220,9 +275,11 @@ def act(
         Naming the element and what is legal.
     """
     payload = [
-        _integer("verb", verb, CLOSE, CLOSE),
+        TAKE_BACK if milli is None else SET,
         _integer("key", key, 0, _MAX_KEY),
-        _integer("reason", reason, 1, _MAX_REASON),
+        0 if milli is None else _integer("milli", milli, -MAX_LIMIT_MILLI, MAX_LIMIT_MILLI),
+        _text("author", author, MAX_AUTHOR),
+        _text("text", text, MAX_TEXT),
     ]
     return _packet(PacketKind.ACT, patient, device, seq, t_ms, device_ms, gateway_ms, status, payload)
 
@@ -285,6 +342,17 @@ def _id(name: str, value: Id) -> Id:
     characters = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
     if not 1 <= len(characters) <= MAX_ID or min(characters) < 0x21 or max(characters) > 0x7E:
         msg = f"{name} {value!r}: legal are 1 to {MAX_ID} printable ASCII characters without space"
+        raise ValueError(msg)
+    return value
+
+
+def _text(name: str, value: str, most: int) -> str:
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        size = 0
+    if not 1 <= size <= most or any(character < " " or character == "\x7f" for character in value):
+        msg = f"{name} {value!r}: legal are 1 to {most} bytes of UTF-8 without control characters"
         raise ValueError(msg)
     return value
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ingest.columns import NO_TIME, Batch, PacketKind, Quarantine, Status
-from ingest.decode import act_of, decode
+from ingest.decode import LimitAct, act_of, decode
+from ingest.packet import TAKE_BACK
 from ingest.reasons import Reason
 from ingest.signals import MILLI, SIGNALS, plausible_ranges
 
@@ -70,7 +71,11 @@ def _accepted(batch: Batch, items: Mapping[int, Item]) -> Iterator[str]:
         )
         if kind == PacketKind.ACT:
             act = act_of(batch, row)
-            yield f"  verb {act.verb}, key {act.key}, reason {act.reason}"
+            if isinstance(act, LimitAct):
+                what = "takes back" if act.verb == TAKE_BACK else f"sets to {act.milli / MILLI:g}"
+                yield f"  {act.author} {what} the limit of key {act.key}: {act.text}"
+            else:
+                yield f"  verb {act.verb}, key {act.key}, reason {act.reason}"
         elif kind == PacketKind.ECG:
             chunk = chunks[row]
             samples = int(batch.sample_at[chunk + 1] - batch.sample_at[chunk])

@@ -13,12 +13,18 @@ from kernels.identity import MAX_ID, hash_id
 from kernels.packets import (
     ACT,
     ACT_CODES,
+    CLOSE,
     ECG,
     INVALID,
+    MAX_AUTHOR,
     MAX_PAIRS,
     MAX_STATUS,
+    MAX_TEXT,
+    MILLI_BOUND,
     NO_TIME,
+    SET,
     SPOT,
+    TAKE_BACK,
     TEST,
     Bytes,
     Columns,
@@ -49,7 +55,18 @@ from kernels.refusals import (
     TIME_IN_FUTURE,
     UNKNOWN_SIGNAL,
 )
-from kernels.wire import BINARY, INTEGER, LARGE, NEITHER, array_header, bytes_header, integer, number, u8
+from kernels.wire import (
+    BINARY,
+    INTEGER,
+    LARGE,
+    NEITHER,
+    array_header,
+    bytes_header,
+    integer,
+    is_text,
+    number,
+    u8,
+)
 
 __all__ = ["careful_path"]
 
@@ -140,28 +157,45 @@ def _chunk(
 
 @jit
 def _act(
-    data: Bytes, at: Int, codes: npt.NDArray[np.uint16], millis: npt.NDArray[np.int32], first: Int
-) -> Int:
-    """Read the payload of an act of the cell; the answer is the reason."""
+    data: Bytes, at: Int, id_at: Int, codes: npt.NDArray[np.uint16], millis: npt.NDArray[np.int32], first: Int
+) -> tuple[Int, Int]:
+    """Read the payload of an act of the cell; the answer is (reason, values)."""
     elements, at = array_header(data, at)
-    if elements != 3:
-        return BAD_ACT
+    if elements != 3 and elements != 5:
+        return BAD_ACT, 0
     which, verb, at = integer(data, at)
-    if which != INTEGER or verb != 1:
-        return BAD_ACT
+    if which != INTEGER or verb < CLOSE or verb > TAKE_BACK or (verb == CLOSE) != (elements == 3):
+        return BAD_ACT, 0
     which, key, at = integer(data, at)
     if which == NEITHER or (which == INTEGER and key < 0):
-        return BAD_ACT
-    which, reason, at = integer(data, at)
-    if which != INTEGER or reason < 1 or reason > 63:
-        return BAD_ACT
-    for k in range(4):
+        return BAD_ACT, 0
+    which, number, at = integer(data, at)
+    if which != INTEGER:
+        return BAD_ACT, 0
+    if verb == CLOSE and (number < 1 or number > 63):
+        return BAD_ACT, 0
+    if verb == SET and (number <= -MILLI_BOUND or number >= MILLI_BOUND):
+        return BAD_ACT, 0
+    if verb == TAKE_BACK and number != 0:
+        return BAD_ACT, 0
+    values: Int = 4
+    if elements == 5:
+        for most in (MAX_AUTHOR, MAX_TEXT):
+            which, at, length = bytes_header(data, at)
+            if which == NEITHER or length < 1 or length > most or not is_text(data, at, length):
+                return BAD_ACT, 0
+            # Where it is, from the patient's id on: the same number wherever the packet stands.
+            millis[np.uint64(first + values)] = at - id_at
+            millis[np.uint64(first + values + 1)] = length
+            values += 2
+            at += length
+    for k in range(values):
         codes[np.uint64(first + k)] = ACT_CODES + k
     millis[np.uint64(first)] = verb
     millis[np.uint64(first + 1)] = np.int32(np.uint32(key & 0xFFFF_FFFF))
     millis[np.uint64(first + 2)] = np.int32(key >> 32)
-    millis[np.uint64(first + 3)] = reason
-    return OK
+    millis[np.uint64(first + 3)] = number
+    return OK, values
 
 
 @jit
@@ -265,8 +299,7 @@ def careful_path(
     if kind == ECG:
         reason, samples = _chunk(data, at, leads, out, row, chunk, first_sample)
     elif kind == ACT:
-        reason = _act(data, at, out.code, out.milli, first)
-        pairs = 4
+        reason, pairs = _act(data, at, id_at, out.code, out.milli, first)
     else:
         reason, pairs = _values(data, at, low, high, out.code, out.milli, first)
     if reason != OK:

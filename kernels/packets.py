@@ -17,17 +17,23 @@ from kernels.refusals import OK
 __all__ = [
     "ACT",
     "ACT_CODES",
+    "CLOSE",
     "DEVICE",
     "ECG",
     "INVALID",
+    "MAX_AUTHOR",
     "MAX_PAIRS",
     "MAX_STATUS",
+    "MAX_TEXT",
+    "MILLI_BOUND",
     "MIN_ACCEPTED",
     "NO_TIME",
     "QUESTIONNAIRE",
+    "SET",
     "SHORTEST_PACKET",
     "SPOT",
     "SYSTOLIC_STANDING",
+    "TAKE_BACK",
     "TEST",
     "Bytes",
     "Columns",
@@ -62,8 +68,21 @@ MIN_ACCEPTED = 22
 """Bytes of the shortest packet that is accepted: t_ms, being after 2000, takes nine, all the rest the least."""
 
 ACT_CODES = 0xFF00
-"""An act of the cell stands in the value columns as four values with the codes ACT_CODES to ACT_CODES + 3: verb,
-low and high 32 bits of the key, reason."""
+"""An act of the cell stands in the value columns as values with the codes ACT_CODES, ACT_CODES + 1 ...: verb, low and
+high 32 bits of the key, reason; for a limit, its thousandths instead of the reason, then where the author and the text
+begin, from the patient's id on, and how long each is."""
+
+# Verbs of an act.
+CLOSE = 1
+SET = 2
+TAKE_BACK = 3
+
+MAX_AUTHOR = 64
+MAX_TEXT = 240
+"""Bytes of UTF-8, at most."""
+
+MILLI_BOUND = 1 << 31
+"""A limit's thousandths are below it, and above its negative."""
 
 # Codes of `ingest.signals` that must agree with each other.
 SYSTOLIC = 2

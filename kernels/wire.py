@@ -27,6 +27,7 @@ __all__ = [
     "big_endian_64",
     "bytes_header",
     "integer",
+    "is_text",
     "little_endian_64",
     "number",
     "skip",
@@ -258,6 +259,38 @@ def bytes_header(data: Bytes, at: Int) -> tuple[Int, Int, Int]:
         width = 1 << (tag - 0xC4)
         return BINARY, at + 1 + width, big_endian(data, at + 1, width)
     return NEITHER, at, 0
+
+
+@jit
+def is_text(data: Bytes, at: Int, length: Int) -> bool:
+    """Say whether bytes are UTF-8 (RFC 3629: nothing overlong, no surrogate) without control characters."""
+    end = at + length
+    while at < end:
+        lead = u8(data, at)
+        if lead < 0x80:
+            if lead < 0x20 or lead == 0x7F:
+                return False
+            at += 1
+            continue
+        more: Int = 0
+        if 0xC2 <= lead <= 0xDF:
+            more = 1
+        elif 0xE0 <= lead <= 0xEF:
+            more = 2
+        elif 0xF0 <= lead <= 0xF4:
+            more = 3
+        if more == 0 or at + more >= end:
+            return False
+        second = u8(data, at + 1)
+        lowest = 0xA0 if lead == 0xE0 else 0x90 if lead == 0xF0 else 0x80
+        highest = 0x9F if lead == 0xED else 0x8F if lead == 0xF4 else 0xBF
+        if second < lowest or second > highest:
+            return False
+        for k in range(2, more + 1):
+            if u8(data, at + k) & 0xC0 != 0x80:
+                return False
+        at += 1 + more
+    return True
 
 
 @jit

@@ -29,7 +29,7 @@ from rules.lines import Path as KeyPath
 from rules.model import LimitEntry, Protocol
 from rules.reading import Reader, read_text
 
-__all__ = ["Change", "LimitBook"]
+__all__ = ["Change", "LimitBook", "words_of"]
 
 _SCOPES = ("programme", "cell", "patient")
 _FRENCH = {"programme": "programme", "cell": "cellule", "patient": "patient"}
@@ -46,9 +46,14 @@ class Change:
     @property
     def origin(self) -> str:
         """French words for where the value comes from."""
-        whose = f" {self.subject}" if self.scope == "cell" else ""
         entry = self.entry
-        return f"{_FRENCH[self.scope]}{whose}, {entry.author}, {entry.date:%d/%m/%Y} : {entry.reason}"
+        return words_of(self.scope, self.subject, entry.author, entry.date, entry.reason)
+
+
+def words_of(scope: str, subject: str, author: str, date: dt.date, reason: str) -> str:
+    """Say in French where a limit comes from: whose it is, who set it, when and why."""
+    whose = f" {subject}" if scope == "cell" else ""
+    return f"{_FRENCH[scope]}{whose}, {author}, {date:%d/%m/%Y} : {reason}"
 
 
 class LimitBook:

@@ -10,8 +10,13 @@ from zoneinfo import ZoneInfo
 import pytest
 from playwright.sync_api import expect
 
+from engine.courier import Courier
+from engine.durable import DurableLine, Upkeep
+from engine.load import load
+from ingest import packet
 from triage import audit
 from triage.web.links import Link
+from triage.work.outgoing import Outbox
 
 _file = Path(__file__).parents[1] / "triage" / "web" / "conftest.py"
 _spec = importlib.util.spec_from_file_location("served_pages", _file)
@@ -245,6 +250,52 @@ ADMINISTRATORS = [
     "/administration/journal",
     "/administration/protocoles",
 ]
+
+
+def test_a_limit_that_a_cardiologist_lowers_raises_the_next_alert_and_names_her(
+    site, signed_in, shot, axe, tmp_path
+):
+    """Page, outbox, log, engine, queue and page again: nothing is restarted on the way."""
+    loaded = load(["insuffisance_cardiaque"])
+    with DurableLine(
+        tmp_path, loaded.program, sink=site.queue.apply, roster=loaded.roster, upkeep=Upkeep(history_rows=0)
+    ) as line:
+        courier = Courier(Outbox(site.queue.engine), line.log)
+
+        def weighs(number, kg, ago_h=0):
+            now = site.site.now_ms()
+            body = packet.spot("P21", "scale", number, now - ago_h * 60 * MINUTE, {1: kg})
+            line.log.append("home", body, now).result(10)
+            line.catch_up()
+
+        weighs(1, 80.0, ago_h=48)
+        weighs(2, 80.9, ago_h=1)
+        doctor = signed_in("dr.petit", forgive="422")
+        doctor.goto(f"{site.address}/patients/P21")
+        expect(doctor.get_by_text("Aucune alerte ouverte.")).to_be_visible()
+        doctor.get_by_text("limites en vigueur").first.click()
+        doctor.get_by_role("link", name="prise de poids en 3 jours", exact=True).click()
+        doctor.get_by_label("Nouvelle limite").fill("12")
+        doctor.get_by_label("Motif").fill("décompensation récente")
+        doctor.get_by_role("button", name="Changer la limite").click()
+        expect(doctor.get_by_role("alert")).to_contain_text("12 kg n’est pas possible ; de 0,5 à 5 kg")
+        axe(doctor)
+        doctor.get_by_label("Nouvelle limite").fill("0,8")
+        shot(doctor, "limit")
+        doctor.get_by_role("button", name="Changer la limite").click()
+        doctor.wait_for_url("**/patients/P21")
+        expect(doctor.get_by_text("Aucune alerte ouverte.")).to_be_visible()
+        courier.deliver()
+        line.catch_up()
+        weighs(3, 80.9)
+    nurse = signed_in("marie")
+    nurse.goto(f"{site.address}/patients/P21")
+    nurse.get_by_text("Pourquoi cette alerte").first.click()
+    expect(nurse.get_by_role("row", name="gain_3d_kg").first).to_contain_text("0,8")
+    expect(nurse.get_by_role("row", name="gain_3d_kg").first).to_contain_text("dr.petit")
+    expect(nurse.get_by_role("row", name="gain_3d_kg").first).to_contain_text("décompensation récente")
+    shot(nurse, "limit-changed", full_page=True)
+    axe(nurse)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -21,7 +21,7 @@ import harness
 
 import triage.store
 from engine import commits, saved
-from engine.acts import SOURCE, closing
+from engine.acts import SOURCE, closing, setting
 from engine.beside import Plan
 from engine.durable import DurableLine, Upkeep
 from engine.history import History
@@ -62,6 +62,19 @@ def entries(seed: int = 1) -> list[Entry]:
             for seq, problem in enumerate(("congestion", "rythme", "pression")):
                 act = closing(patient, "essai", problem, 1, workplace="desk", seq=hour * 10 + seq, t_ms=now)
                 out.append((SOURCE, act, now))
+            value = rng.choice((0.5, 1.0, 4.0, None))
+            limit = setting(
+                patient,
+                "essai",
+                "gain_kg",
+                value,
+                "claire.morel",
+                "motif",
+                workplace="desk",
+                seq=hour * 10 + 9,
+                t_ms=now,
+            )
+            out.append((SOURCE, limit, now))
     out.append(("heartbeat", b"", START + DAYS * DAY))
     return out
 

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from engine.acts import SOURCE, setting
 from engine.backtest import TRANSITIONS, History, changed_limits, features_key
 from engine.backtest_study import with_limits
 from engine.found import FoundError
@@ -16,7 +17,7 @@ from engine.replay import replay
 from engine.replay_input import Asked
 from ingest import simulator
 from ingest.formats import Mappings
-from ingest.log import LogReader
+from ingest.log import Log, LogReader
 
 HEART = "insuffisance_cardiaque"
 FAR_MS = 4_000_000_000_000
@@ -73,6 +74,44 @@ def test_over_a_log_it_gives_what_was_live(cohort, tmp_path):
     order = ["clock_ms", "patient", "alert_id", "kind"]
     assert len(live) > 20
     assert judged.transitions.sort(order).equals(live.sort(order))
+
+
+def test_limits_that_were_set_in_the_log_are_judged_from_their_place_on(cohort, tmp_path):
+    reader = LogReader(cohort / "cohort.log")
+    entries = reader.read(reader.first_offset, 1 << 30, 1 << 20)
+    reader.close()
+    patients = sorted(set(patients_of(entries)))
+    rng = np.random.default_rng(2)
+    with Log.open(tmp_path / "acts.log") as log:
+        for k, entry in enumerate(entries):
+            log.append(entry.source, entry.body, entry.receipt_ms).result(10)
+            if k % 40 == 0:
+                value = [0.5, 1.0, 4.0, None][int(rng.integers(0, 4))]
+                patient = patients[int(rng.integers(0, len(patients)))]
+                name = ("gain_3d_kg", "systolic_low")[k // 40 % 2]
+                value = value if name == "gain_3d_kg" else [95.0, 110.0, None][int(rng.integers(0, 3))]
+                act = setting(
+                    patient,
+                    HEART,
+                    name,
+                    value,
+                    "claire.morel",
+                    "motif",
+                    workplace="desk",
+                    seq=k,
+                    t_ms=entry.receipt_ms,
+                )
+                log.append(SOURCE, act, entry.receipt_ms).result(10)
+    judged = History(asked(tmp_path / "acts.log"), tmp_path / "kept", shards=2).judge(load([HEART]))
+    theirs = replayed(tmp_path / "acts.log", HEART, tmp_path / "out")
+    assert judged.transitions.equals(theirs)
+    without = replayed(cohort / "cohort.log", HEART, tmp_path / "without")
+    assert not theirs["alert_id"].equals(without["alert_id"])
+
+
+def patients_of(entries):
+    batch, _ = load([HEART]).decoder().decode([(e.offset, e.receipt_ms, e.source, e.body) for e in entries])
+    return [batch.patient_id(row) for row in range(0, len(batch), 50)]
 
 
 def test_a_changed_limit_is_judged_as_a_protocol_with_that_limit_is_replayed(cohort, tmp_path):

@@ -86,11 +86,11 @@ def test_the_nearest_limit_counts_and_says_where_it_is_from(loaded, patient, val
     column = [loaded.program.limit_names[q] for q in loaded.program.own].index((0, "gain_3d_kg"))
     slot = ["P1", "P2", "P3", "unknown"].index(patient)
     assert state["limits"][slot, column] == value
-    assert loaded.roster.origin(patient, HEART, "gain_3d_kg") == origin
+    assert loaded.roster.in_force(patient, HEART, "gain_3d_kg")[1] == origin
 
 
 def test_what_nobody_sets_is_the_protocol_s_and_needs_no_place(loaded):
-    assert loaded.roster.origin("P1", HEART, "systolic_low") == "défaut du protocole [S23]"
+    assert loaded.roster.in_force("P1", HEART, "systolic_low")[1] == "défaut du protocole [S23]"
     assert len(loaded.program.own) == 2
     state = placed(loaded, ["P2"])
     assert math.isnan(state["limits"][0, [n for _, n in own_names(loaded)].index("dry_weight_kg")])

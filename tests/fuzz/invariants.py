@@ -196,13 +196,15 @@ class Checker:
         require(batch.value_at[0] == 0 and batch.value_at[-1] == len(batch.code), "values belong to packets")
         wanted = (pairs >= 1) & (pairs <= packet.MAX_PAIRS)
         wanted = np.where(
-            kind == PacketKind.ECG, pairs == 0, np.where(kind == PacketKind.ACT, pairs == 4, wanted)
+            kind == PacketKind.ECG,
+            pairs == 0,
+            np.where(kind == PacketKind.ACT, (pairs == 4) | (pairs == 8), wanted),
         )
         require(wanted, "packets have as many values as their kind allows")
         of = np.repeat(np.arange(len(batch)), pairs)
         act = kind[of] == PacketKind.ACT
         require(
-            (batch.code[act] >= ACT_CODES) & (batch.code[act] < ACT_CODES + 4), "acts have codes of their own"
+            (batch.code[act] >= ACT_CODES) & (batch.code[act] < ACT_CODES + 8), "acts have codes of their own"
         )
         code, milli = batch.code[~act], batch.milli[~act] / 1000.0
         require(code < len(LOW), "codes are in the table")
@@ -240,8 +242,13 @@ class Checker:
                     patient, device, seq, t_ms, *payload[:3], np.frombuffer(payload[3], "<i2"), **times
                 )
             elif kind == PacketKind.ACT:
-                made = packet.act(patient, device, seq, t_ms, payload[1], payload[2], **times)
-                require(act_of(batch, row) == tuple(payload), "the act")
+                read = (*payload[:3], *(word.decode() for word in payload[3:]))
+                require(act_of(batch, row) == read, "the act")
+                if payload[0] == packet.CLOSE:
+                    made = packet.act(patient, device, seq, t_ms, payload[1], payload[2], **times)
+                else:
+                    milli = read[2] if payload[0] == packet.SET else None
+                    made = packet.limit_act(patient, device, seq, t_ms, payload[1], milli, *read[3:], **times)
             else:
                 make = {1: packet.spot, 3: packet.questionnaire, 4: packet.device_status}[kind]
                 made = make(
@@ -265,6 +272,9 @@ class Checker:
         for k, row in enumerate(rows.tolist()):
             ours, theirs = slice(*batch.value_at[row : row + 2]), slice(*again.value_at[k : k + 2])
             require(np.array_equal(batch.code[ours], again.code[theirs]), "the same codes when encoded again")
+            if batch.kind[row] == PacketKind.ACT:  # where its words stand depends on the encoding
+                require(act_of(batch, row) == act_of(again, k), "the same act when encoded again")
+                continue
             require(
                 np.array_equal(batch.milli[ours], again.milli[theirs]), "the same values when encoded again"
             )

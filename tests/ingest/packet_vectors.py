@@ -59,6 +59,17 @@ def spelled(value):
 GOOD = packed(SPOT)
 R = Reason
 # name, body, reasons of what is refused, source
+LIMIT = [
+    5,
+    "P1",
+    "desk-1",
+    3,
+    T,
+    None,
+    None,
+    0,
+    [2, 0x1234_5678, 1500, "claire.morel", "poids sec à 74,5 kg"],
+]
 CASES = (
     ("spot: a weight", GOOD, (), "home"),
     ("spot: pressures and pulse, all times given, from a cuff that says: clock not set", packed(PRESSURE), (), "home"),
@@ -66,6 +77,10 @@ CASES = (
     ("questionnaire: two answers, typed", packed(ANSWERS), (), "home"),
     ("device status: battery low", packed(DEVICE), (), "home"),
     ("act of the cell, key above 2**63", packed(ACT), (), "cell"),
+    ("act of the cell: a limit is set to 1.5", packed(LIMIT), (), "cell"),
+    ("act of the cell: a limit is set to -0.001, author and text as bin",
+     packed(LIMIT, 8, but=[2, 7, -1, b"a", b"\xe2\x82\xac"]), (), "cell"),
+    ("act of the cell: a limit is taken back", packed(LIMIT, 8, but=[3, 7, 0, "a", "b"]), (), "cell"),
     ("six packets in one body", b"".join(map(packed, (SPOT, PRESSURE, CHUNK, ANSWERS, DEVICE, ACT))), (), "cell"),
     ("the weight with every element in its longest form, ids as bin 32", longest(), (), "home"),
     ("ids as bin 8", packed([1, b"P1", b"scale-7", *SPOT[3:]]), (), "home"),
@@ -124,6 +139,11 @@ CASES = (
     ("an act from a source that is not the cell", packed(ACT), (R.ACT_NOT_ALLOWED,), "home"),
     ("a weight of a patient whom the source may not send for", packed(SPOT), (R.NOT_ENROLLED,), "turned away home"),
     ("an act with reason 64", packed(ACT, 8, but=[1, 7, 64]), (R.BAD_ACT,), "cell"),
+    ("a limit of 2**31 thousandths", packed(LIMIT, 8, but=[2, 7, 2**31, "a", "b"]), (R.BAD_ACT,), "cell"),
+    ("a limit that is taken back with a value", packed(LIMIT, 8, but=[3, 7, 1, "a", "b"]), (R.BAD_ACT,), "cell"),
+    ("a limit without a reason", packed(LIMIT, 8, but=[2, 7, 1, "a", ""]), (R.BAD_ACT,), "cell"),
+    ("a limit whose author is no UTF-8", packed(LIMIT, 8, but=[2, 7, 1, b"\xed\xa0\x80", "b"]), (R.BAD_ACT,), "cell"),
+    ("a limit from a source that is not the cell", packed(LIMIT), (R.ACT_NOT_ALLOWED,), "home"),
 )  # fmt: skip
 
 
@@ -166,7 +186,10 @@ def shown(packet):
     row = {name: getattr(packet, name) for name in common}
     row |= {"patient": packet.patient.decode("ascii"), "device": packet.device.decode("ascii")}
     if packet.act:
-        return row | {"act": dict(zip(("verb", "key", "reason"), packet.act, strict=True))}
+        names = (
+            ("verb", "key", "reason") if len(packet.act) == 3 else ("verb", "key", "milli", "author", "text")
+        )
+        return row | {"act": dict(zip(names, packet.act, strict=True))}
     if packet.samples:
         return row | {
             "lead": packet.lead, "rate_hz": packet.rate, "gain": packet.gain, "samples": packet.samples,

@@ -37,7 +37,8 @@ class Packet:
     rate: float = 0.0
     gain: float = 0.0
     samples: list[int] = field(default_factory=list)
-    act: tuple[int, int, int] | None = None
+    act: tuple | None = None
+    words: tuple = ()  # of a limit: where author and text begin, from the patient's id on, and how long they are
 
 
 @dataclass
@@ -195,6 +196,7 @@ def read(raw, receipt_ms, low, high, may_act, turned_away):  # noqa: C901, PLR09
         _ecg(packet, payload)
     elif kind == 5:
         _act(packet, payload)
+        packet.words = _words(packet, elements, payload, len(raw))
     else:
         _readings(packet, payload, low, high)
     return packet
@@ -260,17 +262,41 @@ def _ecg(packet, payload):
 
 
 def _act(packet, payload):
-    if payload is None or len(payload) != 3:
+    if payload is None or len(payload) not in {3, 5}:
         raise Refused(Reason.BAD_ACT)
-    verb, key, reason = map(_value, payload)
-    if (
-        any(type(each) is not int for each in (verb, key, reason))
-        or verb != 1
-        or not 0 <= key < 2**64
-        or not 1 <= reason <= 63
-    ):
+    verb, key, number, *words = map(_value, payload)
+    if any(type(each) is not int for each in (verb, key, number)) or not 0 <= key < 2**64:
         raise Refused(Reason.BAD_ACT)
-    packet.act = (verb, key, reason)
+    legal = {(1, 3): range(1, 64), (2, 5): range(1 - 2**31, 2**31), (3, 5): range(1)}
+    if number not in legal.get((verb, len(payload)), ()):
+        raise Refused(Reason.BAD_ACT)
+    packet.act = (verb, key, number, *map(_text, words, (64, 240)))
+
+
+def _words(packet, elements, payload, size):
+    places = []
+    header = size - sum(map(len, elements))
+    id_at = header + len(elements[0]) + len(elements[1]) - len(packet.patient)
+    begin = size - sum(map(len, payload))
+    for k, word in enumerate(packet.act[3:], 3):
+        length = len(word.encode())
+        places += [begin + sum(map(len, payload[: k + 1])) - length - id_at, length]
+    return tuple(places)
+
+
+def _text(value, most):
+    """Text of at most so many bytes, without control characters."""
+    if type(value) is str:
+        value = value.encode("utf-8", "surrogateescape")
+    if type(value) is not bytes or not 1 <= len(value) <= most:
+        raise Refused(Reason.BAD_ACT)
+    try:
+        text = value.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Refused(Reason.BAD_ACT) from None
+    if any(ord(character) < 32 or ord(character) == 127 for character in text):
+        raise Refused(Reason.BAD_ACT)
+    return text
 
 
 def _id(value, reason):
@@ -354,8 +380,8 @@ def columns(entries, low, high, *, act_source="cell"):
             row = len(batch["kind"])
             values = packet.values
             if packet.act:
-                verb, key, reason = packet.act
-                words = (verb, _signed(key & 0xFFFF_FFFF), _signed(key >> 32), reason)
+                verb, key, third = packet.act[:3]
+                words = (verb, _signed(key & 0xFFFF_FFFF), _signed(key >> 32), third, *packet.words)
                 values = [(0xFF00 + k, word) for k, word in enumerate(words)]
                 batch["act"].append((row, packet.act))
             for name, value in (

@@ -103,8 +103,19 @@ def chunks(draw):
 
 @st.composite
 def acts(draw):
-    numbers = [1, draw(st.integers(0, 2**64 - 1)), draw(st.integers(1, 63))]
-    return [draw(spelled(forms.integers(number))) for number in numbers]
+    verb, key = draw(st.sampled_from((1, 2, 3))), draw(st.integers(0, 2**64 - 1))
+    number = draw({1: st.integers(1, 63), 2: st.integers(1 - 2**31, 2**31 - 1), 3: st.just(0)}[verb])
+    words = [] if verb == 1 else [draw(texts(64)), draw(texts(240))]
+    return [
+        *(draw(spelled(forms.integers(each))) for each in (verb, key, number)),
+        *(draw(spelled(forms.ids(each))) for each in words),
+    ]
+
+
+def texts(most):
+    """UTF-8 of 1 to `most` bytes without control characters."""
+    characters = st.characters(codec="utf-8", min_codepoint=32, exclude_characters="\x7f")
+    return st.text(characters, min_size=1, max_size=most).map(str.encode).filter(lambda raw: len(raw) <= most)
 
 
 @st.composite
@@ -403,6 +414,18 @@ REFUSED = [
 ]
 BAD_ACTS = [
     payload(ACT, 1, 2), payload(ACT, 2, 2, 3), payload(ACT, 1, -1, 3), payload(ACT, 1, 2, 0), payload(ACT, 1, 2, 64),
+    payload(ACT, 2, 2, 3, "a"), payload(ACT, 1, 2, 3, "a", "b"), payload(ACT, 4, 2, 3, "a", "b"),
+    payload(ACT, 2, -1, 3, "a", "b"), payload(ACT, 2, 2, 2**31, "a", "b"), payload(ACT, 2, 2, -(2**31), "a", "b"),
+    payload(ACT, 2, 2, 1.5, "a", "b"), payload(ACT, 3, 2, 1, "a", "b"), payload(ACT, 2, 2, 1, "", "b"),
+    payload(ACT, 2, 2, 1, "a", ""), payload(ACT, 2, 2, 1, "a" * 65, "b"), payload(ACT, 2, 2, 1, "a", "b" * 241),
+    payload(ACT, 2, 2, 1, 7, "b"), payload(ACT, 2, 2, 1, "a", "b\n"), payload(ACT, 2, 2, 1, "a\x7f", "b"),
+    *(
+        payload(ACT, 2, 2, 1, "a", raw)
+        for raw in (
+            b"\x80", b"\xc1\xbf", b"\xc3", b"\xe2\x82", b"\xe0\x9f\xbf", b"\xed\xa0\x80", b"\xf0\x8f\xbf\xbf",
+            b"\xf4\x90\x80\x80", b"\xf5\x80\x80\x80", b"\xc3a", b"\xe2a\xac", b"\xe2\x82a",
+        )
+    ),
     payload(ACT, 1, 2.0, 3), payload(ACT, 1, "2", 3), payload(ACT, 1, 2, 2**64 - 1), changed(ACT, 8, 1),
 ]  # fmt: skip
 
@@ -425,6 +448,7 @@ def test_an_illegal_packet_is_refused_alone(reason, bad):
 @pytest.mark.parametrize("bad", BAD_ACTS)
 def test_an_illegal_act_is_refused_alone(bad):
     assert refusals_of(GOOD + bad + GOOD, "cell") == (2, [(len(GOOD), Reason.BAD_ACT)])
+    assert_as_reference((5, T, "cell", GOOD + bad + GOOD))
 
 
 @pytest.mark.parametrize(
@@ -459,6 +483,18 @@ def test_an_act_from_the_cell_only():
     assert len(batch) == 1
     with pytest.raises(ValueError, match="packet 0 is of kind 1: an act of the cell has kind 5"):
         act_of(decoded((0, T, "cell", GOOD))[0], 0)
+
+
+def test_a_limit_is_read_wherever_the_packet_stands():
+    limit = [2, 2**31 - 1, -2_147_483_647, "claire.morel", "poids sec : 74,5 kg, dès aujourd’hui"]
+    body = msgpack.packb([*ACT[:8], limit])
+    for before in (b"", GOOD, GOOD * 40):
+        batch, quarantine = decoded((5, T, "cell", before + body), (6, T, "cell", body))
+        rows = np.flatnonzero(batch.kind == PacketKind.ACT).tolist()
+        assert [act_of(batch, row) for row in rows] == [tuple(limit)] * 2
+        assert not len(quarantine)
+        words = [batch.milli[batch.value_at[row] : batch.value_at[row + 1]].tolist() for row in rows]
+        assert words[0] == words[1]
 
 
 @given(st.lists(legal_packets() | st.binary(max_size=30), max_size=4).map(b"".join), st.booleans())

@@ -134,9 +134,26 @@ def ecg(**changed):
     )
 
 
+@pytest.mark.parametrize("milli", [1500, -(2**31) + 1, 2**31 - 1, 0, None])
+def test_a_limit(milli):
+    batch = decoded(limit(milli=milli, key=2**64 - 1, text="poids sec à 74,5 kg"))
+    verb = packet.TAKE_BACK if milli is None else packet.SET
+    assert act_of(batch, 0) == (verb, 2**64 - 1, milli or 0, "claire.morel", "poids sec à 74,5 kg")
+
+
 def act(**changed):
     return packet.act(
         **({"patient": "p", "device": "d", "seq": 1, "t_ms": T, "key": 1, "reason": 1} | changed)
+    )
+
+
+def limit(**changed):
+    return packet.limit_act(
+        **(
+            {"patient": "p", "device": "d", "seq": 1, "t_ms": T, "key": 1}
+            | {"milli": 1500, "author": "claire.morel", "text": "é"}
+            | changed
+        )
     )
 
 
@@ -192,11 +209,17 @@ CLOCK = "legal are -9223372036854775807 to 9223372036854775807"
         (ecg, {"samples": [-32769]}, ValueError, "samples from -32769", "legal are -32768 to 32767"),
         (ecg, {"lead": 4096}, ValueError, "lead 4096", "legal are 0 to 4095"),
         (ecg, {"lead": "II"}, TypeError, "lead is of type str", "only an integer is legal"),
-        (act, {"verb": 2}, ValueError, "verb 2", "legal are 1 to 1"),
         (act, {"key": -1}, ValueError, "key -1", "legal are 0 to 18446744073709551615"),
         (act, {"key": 2**64}, ValueError, "key 18446744073709551616", "legal are 0 to 18446744073709551615"),
         (act, {"reason": 0}, ValueError, "reason 0", "legal are 1 to 63"),
         (act, {"reason": 64}, ValueError, "reason 64", "legal are 1 to 63"),
+        (limit, {"key": -1}, ValueError, "key -1", "legal are 0 to 18446744073709551615"),
+        (limit, {"milli": 2**31}, ValueError, "milli 2147483648", "legal are -2147483647 to 2147483647"),
+        (limit, {"milli": 1.5}, TypeError, "milli is of type float", "only an integer is legal"),
+        (limit, {"author": ""}, ValueError, "author ''", "legal are 1 to 64 bytes of UTF-8"),
+        (limit, {"author": "é" * 33}, ValueError, "author 'éé", "legal are 1 to 64 bytes of UTF-8"),
+        (limit, {"text": "a\nb"}, ValueError, "text 'a\\nb'", "legal are 1 to 240 bytes of UTF-8"),
+        (limit, {"text": "\udc80"}, ValueError, "text '\\udc80'", "legal are 1 to 240 bytes of UTF-8"),
     ],
 )  # fmt: skip
 def test_an_error_names_the_element_and_what_is_legal(make, changed, error, element, legal):

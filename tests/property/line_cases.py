@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from hypothesis import strategies as st
 
-from engine.acts import SOURCE, closing
+from engine.acts import SOURCE, closing, setting
 from engine.durable import decoder
 from engine.line import Line
 from engine.program import Options, Program
@@ -84,6 +84,24 @@ def a_reading(draw):
     return kind, {BATTERY: draw(st.integers(1, 100))}
 
 
+SETTINGS = (
+    ("gain_kg", (0.5, 1.0, 2.0, 4.5, None)),
+    ("dry_kg", (78.0, 81.5, None)),
+    ("systolic_low", (75.0, 95.0, 119.5, None)),
+    ("rate_high", (80.0, 120.0, 900.0)),  # the last is outside the range of the protocol
+)
+
+
+def a_setting(draw, patient, seq, t_ms):
+    """Draw an act that sets a limit of a patient or takes it back."""
+    limit, values = draw(st.sampled_from(SETTINGS))
+    author = draw(st.sampled_from(("claire.morel", "jean.roy")))
+    value = draw(st.sampled_from(values))
+    return setting(
+        patient, "essai", limit, value, author, f"motif {seq % 7}", workplace="desk", seq=seq, t_ms=t_ms
+    )
+
+
 GAPS = (0, MINUTE, 7 * MINUTE, 40 * MINUTE, HOUR, 5 * HOUR, 11 * HOUR, 24 * HOUR, 40 * HOUR, 60 * HOUR)
 DELAYS = (0, 0, 0, MINUTE, HOUR, 9 * HOUR, 3 * DAY, -2 * MINUTE)
 
@@ -118,6 +136,13 @@ def streams(draw, patients=3, most=25, delays=DELAYS, gaps=GAPS, faults=True, ac
             problem = draw(st.sampled_from(PROBLEMS))
             act = closing(patient, "essai", problem, 1, workplace="desk", seq=turn, t_ms=now)
             entries.append((now, SOURCE, act))
+        if acts and draw(st.integers(0, 4)) == 0:
+            patient = f"p{draw(st.integers(0, patients - 1))}"
+            at = now - draw(st.sampled_from((0, 0, 0, HOUR, 3 * DAY)))
+            act = a_setting(draw, patient, 1000 + turn, at)
+            entries.append((now, SOURCE, act))
+            if draw(st.booleans()):  # with a reading of the same moment behind it
+                entries.append((now, "gateway0", sender.packet(patient, "belt", now, {RATE: 112})))
     return entries
 
 
@@ -177,6 +202,22 @@ def content(line):
                     zip(t[slot, begin:end].tolist(), v[slot, begin:end].tolist(), strict=True)
                 )
             out[patient] = (int(state.arrays["newest_ms"][slot]), series)
+    return out
+
+
+def limits(line):
+    """Give the limits in force of each patient by name: value, and where it comes from."""
+    out = {}
+    for shard in line.shards:
+        rules = np.arange(len(line.program.rule_rows), dtype=np.int16)
+        for slot, patient in enumerate(shard.state.patient_ids(np.arange(shard.state.used))):
+            values, origins = shard.limits.in_force(rules, np.full(len(rules), slot, np.int32))
+            out[patient] = {
+                (row.id, name): (str(values[r, k]), shard.limits.origins[origins[r, k]])
+                for r, row in enumerate(line.program.rule_rows)
+                if row.rule is not None
+                for k, name in enumerate(row.protocol.limits_of(row.rule))
+            }
     return out
 
 

@@ -14,6 +14,7 @@ from line_cases import (
     content,
     cut,
     feed,
+    limits,
     lives,
     numbered,
     program,
@@ -36,6 +37,7 @@ def test_cut_into_batches(entries, cuts):
     assert_same(pieces, whole)
     assert content(other) == content(line)
     assert lives(other) == lives(line)
+    assert limits(other) == limits(line)
     assert other.accounts.by_source == line.accounts.by_source
 
 

@@ -18,7 +18,7 @@ from rules.levels import Level
 from triage.people.person import Person
 from triage.people.rights import Act, may
 from triage.web import api_models as models
-from triage.web.api_models import Counted, Curve, Line, Lines, Wrong, iso
+from triage.web.api_models import Counted, Curve, Line, Lines, PatientLimit, Wrong, iso
 from triage.web.site import Site
 from triage.work import lists
 from triage.work.desk import Line as Columns
@@ -147,6 +147,34 @@ def build(site: Site) -> FastAPI:  # noqa: PLR0915 - one function holds the rout
         ]
 
     moves = _said(401, 403, 404, 409)
+
+    @app.get("/patients/{patient}/limits", responses=_said(401, 403, 404))
+    def limits(request: Request, patient: Id) -> list[PatientLimit]:
+        """List the limits in force for a patient; noted."""
+        person = holder(request, Act.SEE)
+        cell = patient_of(person, patient)
+        site.seen(person, "patient seen", patient, cell)
+        return [
+            PatientLimit.of(protocol.id, each)
+            for protocol, standings in site.limits(patient, cell)
+            for each in standings
+        ]
+
+    @app.post("/patients/{patient}/limits/{protocol}/{name}", responses=moves)
+    def change_limit(
+        request: Request, patient: Id, protocol: Id, name: Id, body: models.ChangeLimit
+    ) -> PatientLimit:
+        """Set a patient's limit, or take back what was set; a cardiologist's."""
+        person = holder(request, Act.LIMITS)
+        cell = patient_of(person, patient)
+        if not any(each.id == protocol and name in each.limits for each, _ in site.limits(patient, cell)):
+            raise HTTPException(404, _WORDS[404])
+        return PatientLimit.of(
+            protocol,
+            site.limit_desk.change(
+                patient, protocol, name, body.value, body.reason, person.name, version=body.version
+            ),
+        )
 
     @app.post("/lines/{episode}/claim", responses=moves)
     def claim(request: Request, episode: Id, body: models.Claim) -> Line:

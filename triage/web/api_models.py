@@ -1,16 +1,19 @@
 """What the interface for programs takes and gives. Times are ISO 8601 in UTC with milliseconds."""
 
+import math
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from rules.levels import Level
+from triage.work.limits import Standing
 from triage.work.lists import Row
 from triage.work.states import Outcome, Reason, Whom
 
 __all__ = [
     "Call",
+    "ChangeLimit",
     "Claim",
     "Close",
     "Counted",
@@ -20,6 +23,7 @@ __all__ = [
     "Line",
     "Lines",
     "Mute",
+    "PatientLimit",
     "Release",
     "Reopen",
     "Wrong",
@@ -113,6 +117,38 @@ class Curve(_Model):
     late: list[bool] = Field(description="came too late to count")
 
 
+class PatientLimit(_Model):
+    """A limit in force for a patient, and where it comes from."""
+
+    protocol: str
+    name: str
+    label: str
+    unit: str
+    value: float | None
+    origin: str
+    lowest: float
+    highest: float
+    changed: bool = Field(description="by a person, for this patient: can be taken back")
+    version: int = Field(description="how often it was changed")
+
+    @classmethod
+    def of(cls, protocol: str, standing: Standing) -> "PatientLimit":
+        """Make it of a limit in force."""
+        limit = standing.limit
+        return cls(
+            protocol=protocol,
+            name=limit.name,
+            label=limit.label,
+            unit=limit.unit,
+            value=standing.value if math.isfinite(standing.value) else None,
+            origin=standing.origin,
+            lowest=limit.min,
+            highest=limit.max,
+            changed=standing.changed,
+            version=standing.version,
+        )
+
+
 class Wrong(_Model):
     """Why something was not done."""
 
@@ -171,6 +207,13 @@ class Close(_Move):
 class Reopen(_Move):
     """Put a closed line before the nurses again."""
 
+    reason: Text
+
+
+class ChangeLimit(_Move):
+    """Set a patient's limit; null takes back what was set."""
+
+    value: Annotated[float, Field(allow_inf_nan=False)] | None
     reason: Text
 
 

@@ -21,6 +21,7 @@ from triage.web.pages import (
     bulk,
     cell,
     entry,
+    limits,
     moves,
     openid,
     patient,
@@ -68,7 +69,20 @@ def build(site: Site, hub: Hub, *, hosts: tuple[str, ...] = ()) -> ASGIApp:
     """
     app = FastAPI(title="Vigie", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     # Bulk moves and sheets before the moves of one line, whose paths would take theirs.
-    for pages in (signin, openid, queue, bulk, sheets, moves, entry, patient, questionnaire, cell, admin):
+    for pages in (
+        signin,
+        openid,
+        queue,
+        bulk,
+        sheets,
+        moves,
+        entry,
+        limits,
+        patient,
+        questionnaire,
+        cell,
+        admin,
+    ):
         app.include_router(pages.routes(site))
     app.include_router(patient.opening(site))
     app.include_router(live(site, hub))

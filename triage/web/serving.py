@@ -22,6 +22,7 @@ from starlette.types import ASGIApp
 import triage.store
 from engine.config import Settings
 from engine.enrolment import read as read_enrolment
+from engine.program import DAY_MS
 from engine.protocols import load_all
 from engine.service import listen
 from ingest.server.guard import guarded
@@ -44,6 +45,8 @@ TICK_S: Final = 1.0
 LOOK_OVER_S: Final = 60.0
 ENROLMENT_S: Final = 10.0
 SWEEP_S: Final = 3600.0
+SAY_AGAIN_S: Final = 60.0
+"""How often it is looked whether the log needs to hear a limit again."""
 _ALIVE_S = 0.5
 
 
@@ -215,7 +218,13 @@ def served(site: Site, settings: Settings, *others: tuple[float, Callable[[], ob
     origin = urlsplit(settings.web_origin)
     hub = Hub(site)
     app = build(site, hub, hosts=(origin.netloc,) if origin.netloc else ())
-    clockwork = Clockwork(site.desk, (SWEEP_S, lambda: site.people.sweep(site.now_ms())), *others)
+    again_ms = round(settings.keep_days * DAY_MS / 3)
+    clockwork = Clockwork(
+        site.desk,
+        (SWEEP_S, lambda: site.people.sweep(site.now_ms())),
+        (SAY_AGAIN_S, lambda: site.limit_desk.say_again(again_ms)),
+        *others,
+    )
     listening = listen(settings.web_host, settings.web_port)
     server = uvicorn.Server(_config(app, settings))
     serving = threading.Thread(target=server.run, args=([listening],), name="pages", daemon=True)

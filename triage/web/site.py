@@ -34,6 +34,7 @@ from triage.web.words import Words
 from triage.work import lists
 from triage.work.cells import cell_of
 from triage.work.desk import Desk
+from triage.work.limits import LimitDesk, Standing
 from triage.work.lists import Counts, Filters, Row, View
 from triage.work.states import MoveError
 from triage.work.tables import FOLLOWED
@@ -110,11 +111,14 @@ class Site:
     https: bool = False
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     desk: Desk = field(init=False)
+    limit_desk: LimitDesk = field(init=False)
     words: Words = field(init=False)
 
     def __post_init__(self) -> None:
         """Make what follows from the rest."""
         self.desk = Desk(self.store.engine, self.now_ms)
+        book = self.book or LimitBook(self.protocols)
+        self.limit_desk = LimitDesk(self.store.engine, self.protocols, book, self.zone, self.now_ms)
         self.words = Words(self.zone)
         self._curves: dict[str, tuple[int, list[Curve]]] = {}
         self._templates = Environment(
@@ -232,23 +236,12 @@ class Site:
             self._curves[patient] = kept
         return kept[1]
 
-    def limits(self, patient: str, cell: str) -> list[tuple[Protocol, list[tuple[str, float, str, str]]]]:
-        """Give, for each protocol of a patient, each limit in force: label, value, unit, where it comes from."""
+    def limits(self, patient: str, cell: str) -> list[tuple[Protocol, list[Standing]]]:
+        """Give, for each protocol of a patient, each limit in force."""
         with self.store.engine.connect() as connection:
             programmes = connection.scalar(select(FOLLOWED.c.programmes).where(FOLLOWED.c.patient == patient))
         followed = [each for each in self.protocols if programmes is None or each.id in programmes["ids"]]
-        book = self.book or LimitBook(self.protocols)
-        return [
-            (
-                protocol,
-                [
-                    (limit.label, value, limit.unit, origin)
-                    for name, limit in protocol.limits.items()
-                    for value, origin in [book.resolve(protocol.id, name, cell, patient)]
-                ],
-            )
-            for protocol in followed
-        ]
+        return [(each, self.limit_desk.in_force(patient, cell, each)) for each in followed]
 
     def strips(self, episode: str) -> list[dict[str, Any]]:
         """Give the strips of ECG that an alert has kept: rows of `engine.strips.SCHEMA`."""

@@ -69,6 +69,7 @@ class Words:
             "back_word": lambda why: BACK.get(why, why),
             "b64": lambda text: base64.b64encode(text.encode()).decode(),
             "figure": figure,
+            "capitalize_first": lambda text: text[:1].upper() + text[1:],
             "thousands": lambda count: f"{count:,}".replace(",", "\N{NARROW NO-BREAK SPACE}"),
         }
 

@@ -2,12 +2,22 @@
 
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Index, LargeBinary, text
+from sqlalchemy import CheckConstraint, Double, Index, LargeBinary, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from triage.tables import Base, RowNumber
 
-__all__ = ["FOLLOWED", "NOTICE", "OUTGOING", "Desk", "Followed", "Notice", "Outgoing"]
+__all__ = [
+    "FOLLOWED",
+    "LIMIT_CHANGE",
+    "NOTICE",
+    "OUTGOING",
+    "Desk",
+    "Followed",
+    "LimitChange",
+    "Notice",
+    "Outgoing",
+]
 
 
 class Followed(Base):
@@ -76,6 +86,30 @@ class Desk(Base):
     __table_args__ = (CheckConstraint("id = 1", name="one"),)
 
 
+class LimitChange(Base):
+    """A change of a patient's limit by a person: never changed, never removed."""
+
+    __tablename__ = "limit_change"
+
+    id: Mapped[int] = mapped_column(RowNumber, primary_key=True, autoincrement=True)
+    patient: Mapped[str]
+    protocol: Mapped[str]
+    name: Mapped[str]
+    number: Mapped[int]
+    """1, 2, 3 ... of this limit of this patient: of two changes at once one is refused."""
+    former: Mapped[float | None] = mapped_column(Double)
+    value: Mapped[float | None] = mapped_column(Double)
+    """None: what was set is taken back."""
+    author: Mapped[str]
+    reason: Mapped[str]
+    t_ms: Mapped[int]
+    said_ms: Mapped[int]
+    """When it was last sent to the log."""
+
+    __table_args__ = (UniqueConstraint("patient", "protocol", "name", "number"),)
+
+
 FOLLOWED = Base.metadata.tables["followed"]
+LIMIT_CHANGE = Base.metadata.tables["limit_change"]
 NOTICE = Base.metadata.tables["notice"]
 OUTGOING = Base.metadata.tables["outgoing"]

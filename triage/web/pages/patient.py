@@ -1,6 +1,7 @@
 """The patient: alerts and why, what was done, curves, and who it is behind one click."""
 
 import json
+import math
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, HTTPException, Request
@@ -10,12 +11,15 @@ from engine.curves import Curve, sentence
 from engine.ecg_report import RHYTHMS
 from ingest.formats.lead import MISSING
 from ingest.signals import by_code
+from rules.drawn import levels
+from rules.protocol import Protocol
 from triage import audit
 from triage.people.person import PeopleError, Person
 from triage.people.rights import Act
 from triage.web.pages.queue import LABELS, shown
 from triage.web.site import Site
 from triage.work import lists
+from triage.work.limits import Standing
 
 __all__ = ["opening", "routes"]
 
@@ -38,6 +42,8 @@ ACTIONS = {
     "unanswered": "Avis sans réponse",
     "mute_ended": "Fin de sourdine",
     "forgotten": "Retrouvée par le contrôle",
+    "limit set": "Limite changée",
+    "limit taken back": "Limite reprise",
     "note": "Note",
 }
 
@@ -60,6 +66,7 @@ def routes(site: Site) -> APIRouter:
         if not rows and not site.knows(patient):
             raise HTTPException(404)
         site.seen(person, "patient seen", patient, cell)
+        limits = site.limits(patient, cell)
         trail = [
             {
                 "t_ms": entry.t_ms,
@@ -94,7 +101,11 @@ def routes(site: Site) -> APIRouter:
             counts=site.counts(person),
             identity=None,
             age=site.ages([patient]).get(patient),
-            limits=site.limits(patient, cell),
+            limits=limits,
+            changes=[
+                (each, _limit(site, each.protocol, each.name)) for each in site.limit_desk.history(patient)
+            ],
+            limit_of=lambda protocol, name: _limit(site, protocol, name),
             ecg={
                 row.line.id: [
                     (each["lead"], by_code(each["lead"]).label_fr, each["start_ms"]) for each in kept
@@ -103,7 +114,10 @@ def routes(site: Site) -> APIRouter:
                 if row.line.ended_ms is None and (kept := site.strips(row.line.id))
             },
             has_register=site.register is not None,
-            curves=[(each.signal, sentence(each, site.now_ms(), site.zone)) for each in site.curves(patient)],
+            curves=[
+                (each.signal, sentence(each, site.now_ms(), site.zone), _levels(limits, each))
+                for each in site.curves(patient)
+            ],
         )
 
     @router.post("/identite")
@@ -122,11 +136,23 @@ def routes(site: Site) -> APIRouter:
 
     @router.get("/courbes/{signal}.json")
     def curve(request: Request, patient: str, signal: str) -> Response:
-        seen(request, patient)
+        _, cell = seen(request, patient)
         found = [each for each in site.curves(patient) if each.signal.name == signal]
         if not found:
             raise HTTPException(404)
-        return JSONResponse(_plotted(found[0]))
+        curve = found[0]
+        lines = [
+            {
+                "label": standing.limit.label,
+                "unit": standing.limit.unit,
+                "steps": [
+                    [t_ms, value if math.isfinite(value) else None]
+                    for t_ms, value in site.limit_desk.steps(patient, cell, protocol, standing.limit.name)
+                ],
+            }
+            for protocol, standing in _levels(site.limits(patient, cell), curve)
+        ]
+        return JSONResponse(_plotted(curve) | {"limits": lines})
 
     @router.get("/ecg/{episode}/{lead}.json")
     def ecg(request: Request, patient: str, episode: str, lead: int) -> Response:
@@ -167,6 +193,25 @@ def opening(site: Site) -> APIRouter:
         return site.back(request, f"/patients/{patient}")
 
     return router
+
+
+def _levels(limits: list[tuple[Protocol, list[Standing]]], curve: Curve) -> list[tuple[Protocol, Standing]]:
+    """Give the limits that are levels of a curve's signal."""
+    return [
+        (protocol, standing)
+        for protocol, standings in limits
+        for standing in standings
+        if standing.limit.name in levels(protocol, curve.signal.series)
+        and (math.isfinite(standing.value) or standing.version)
+    ]
+
+
+def _limit(site: Site, protocol: str, name: str) -> tuple[str, str]:
+    """Give label and unit of a limit; of one that is no longer there its name."""
+    for each in site.protocols:
+        if each.id == protocol and name in each.limits:
+            return each.limits[name].label, each.limits[name].unit
+    return name, ""
 
 
 def _plotted(curve: Curve) -> dict[str, Any]:

@@ -1,0 +1,309 @@
+"""Limits of a patient that a cardiologist changes: kept with who, when and why, and sent to the engine as acts.
+
+A change is a row that nobody changes again; the newest of a limit is in force, as in the engine (`engine.limits`).
+With the row go the act for the engine's log and the audit entry, in one transaction.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection, Engine, Row, Select, func, select, update
+from sqlalchemy.exc import IntegrityError
+
+from engine import acts
+from ingest.packet import MAX_TEXT
+from ingest.signals import MILLI
+from rules.limits import LimitBook, words_of
+from rules.model import Limit
+from rules.protocol import Protocol
+from triage import audit, database
+from triage.audit import Deed
+from triage.work import outgoing
+from triage.work.cells import cell_of
+from triage.work.states import ChangedError, MoveError
+from triage.work.tables import LIMIT_CHANGE, LimitChange
+
+__all__ = ["LimitDesk", "Standing", "number"]
+
+_AGAIN_AT_ONCE = 500
+_LEAST_REASON = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A limit as it is in force for a patient.
+
+    `value` in the limit's unit, NaN where there is none; `origin` in French; `changed`: by an act, which can be taken
+    back; `version`: how often it was changed.
+    """
+
+    limit: Limit
+    value: float
+    origin: str
+    changed: bool
+    version: int
+
+
+class LimitDesk:
+    """Limits of patients, and their changes.
+
+    Parameters
+    ----------
+    engine : Engine
+        Of the queue.
+    protocols : sequence of Protocol
+        In force.
+    book : LimitBook
+        What holds where nobody changed anything.
+    zone : ZoneInfo
+        Of dates.
+    now_ms : callable
+        The clock, ms UTC.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        protocols: Sequence[Protocol],
+        book: LimitBook,
+        zone: ZoneInfo,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._engine = engine
+        self._protocols = {protocol.id: protocol for protocol in protocols}
+        self._book = book
+        self._zone = zone
+        self._now_ms = now_ms
+
+    # Seeing --------------------------------------------------------------------------------------------------
+
+    def history(self, patient: str) -> list[LimitChange]:
+        """Give all changes of a patient's limits, newest first; of protocols that are no longer there too."""
+        with self._engine.connect() as connection:
+            return [_change(row) for row in connection.execute(_of(patient))]
+
+    def in_force(self, patient: str, cell: str, protocol: Protocol) -> list[Standing]:
+        """Give the limits of a protocol that are in force for a patient, in its order."""
+        changes = [each for each in self.history(patient) if each.protocol == protocol.id]
+        return [self._standing(changes, patient, cell, protocol, name) for name in protocol.limits]
+
+    def steps(self, patient: str, cell: str, protocol: Protocol, name: str) -> list[tuple[int, float]]:
+        """Give from when on (ms UTC) which value was in force, oldest first; the first from ever on, at 0."""
+        mine = [each for each in self.history(patient) if (each.protocol, each.name) == (protocol.id, name)][
+            ::-1
+        ]
+        usual = self._book.resolve(protocol.id, name, cell, patient)[0]
+        first = usual if not mine or mine[0].former is None else mine[0].former
+        later = [(each.t_ms, usual if each.value is None else each.value) for each in mine]
+        return [(0, first), *later]
+
+    def _standing(
+        self, changes: Sequence[LimitChange], patient: str, cell: str, protocol: Protocol, name: str
+    ) -> Standing:
+        limit = protocol.limits[name]
+        mine = [each for each in changes if each.name == name]
+        version = mine[0].number if mine else 0
+        # What is outside the range of the protocol as it is now, the engine does not take either.
+        legal = [each for each in mine if each.value is None or limit.min <= each.value <= limit.max]
+        if legal and legal[0].value is not None:
+            newest = legal[0]
+            date = datetime.fromtimestamp(newest.t_ms / 1000, self._zone).date()
+            origin = words_of("patient", "", newest.author, date, newest.reason)
+            return Standing(limit, legal[0].value, origin, changed=True, version=version)
+        value, origin = self._book.resolve(protocol.id, name, cell, patient)
+        return Standing(limit, value, origin, changed=False, version=version)
+
+    # Changing ------------------------------------------------------------------------------------------------
+
+    def change(
+        self,
+        patient: str,
+        protocol_id: str,
+        name: str,
+        value: float | None,
+        reason: str,
+        who: str,
+        *,
+        version: int | None = None,
+    ) -> Standing:
+        """Set a patient's limit, or take back what was set.
+
+        Parameters
+        ----------
+        patient, protocol_id, name : str
+        value : float or None
+            In the limit's unit, at most three decimals; None takes back.
+        reason : str
+            3 characters to 240 bytes.
+        who : str
+            Account.
+        version : int, optional
+            The one that was seen.
+
+        Raises
+        ------
+        MoveError
+            It is not legal; the message, in French, says what is.
+        ChangedError
+            Somebody changed it meanwhile.
+        """
+        protocol = self._protocols.get(protocol_id)
+        if protocol is None or name not in protocol.limits:
+            msg = "cette limite n’existe pas"
+            raise MoveError(msg)
+        limit = protocol.limits[name]
+        reason = _reason(reason)
+        if value is not None:
+            _check(limit, value)
+        try:
+            with database.writing(self._engine) as connection:
+                cell = cell_of(connection, patient)
+                rows = connection.execute(_of(patient))
+                changes = [each for each in map(_change, rows) if each.protocol == protocol_id]
+                now = self._standing(changes, patient, cell, protocol, name)
+                _possible(now, value, version)
+                self._write(connection, patient, cell, protocol_id, changes, now, value, reason, who)
+        except IntegrityError as error:
+            raise ChangedError(_CHANGED) from error
+        with self._engine.connect() as connection:
+            cell = cell_of(connection, patient)
+        return next(each for each in self.in_force(patient, cell, protocol) if each.limit.name == name)
+
+    def _write(  # noqa: PLR0913, PLR0917 - the columns of a row
+        self,
+        connection: Connection,
+        patient: str,
+        cell: str,
+        protocol: str,
+        changes: Sequence[LimitChange],
+        now: Standing,
+        value: float | None,
+        reason: str,
+        who: str,
+    ) -> None:
+        name = now.limit.name
+        before = [each.t_ms for each in changes if each.name == name]
+        now_ms = self._now_ms()
+        # Of two acts the engine takes the newer: a clock that was set back must not make this one the older.
+        t_ms = max(now_ms, *(each + 1 for each in before[:1])) if before else now_ms
+        former = None if math.isnan(now.value) else now.value
+        row = {
+            "patient": patient, "protocol": protocol, "name": name, "number": now.version + 1, "former": former,
+            "value": value, "author": who, "reason": reason, "t_ms": t_ms, "said_ms": now_ms,
+        }  # fmt: skip
+        connection.execute(LIMIT_CHANGE.insert().values(row))
+        _send(connection, LimitChange(**row), now_ms)
+        details = {"protocol": protocol, "limit": name, "from": former, "to": value, "reason": reason}
+        action = "limit taken back" if value is None else "limit set"
+        audit.append(connection, now_ms, [Deed(who, action, patient, cell, details)])
+
+    def say_again(self, every_ms: int) -> int:
+        """Send the acts of limits in force once more where that was longer ago than `every_ms`; give how many.
+
+        The log does not keep everything for ever, and a state that is made anew from it must find every limit there.
+        """
+        newest = select(func.max(LIMIT_CHANGE.c.id)).group_by(
+            LIMIT_CHANGE.c.patient, LIMIT_CHANGE.c.protocol, LIMIT_CHANGE.c.name
+        )
+        now_ms = self._now_ms()
+        query = (
+            select(LIMIT_CHANGE)
+            .where(LIMIT_CHANGE.c.id.in_(newest), LIMIT_CHANGE.c.value.is_not(None))
+            .where(LIMIT_CHANGE.c.said_ms < now_ms - every_ms)
+            .order_by(LIMIT_CHANGE.c.id)
+            .limit(_AGAIN_AT_ONCE)
+            .with_for_update()
+        )
+        with database.writing(self._engine) as connection:
+            rows = [_change(row) for row in connection.execute(query)]
+            for each in rows:
+                _send(connection, each, now_ms)
+            said = update(LIMIT_CHANGE).where(LIMIT_CHANGE.c.id.in_([each.id for each in rows]))
+            connection.execute(said.values(said_ms=now_ms))
+        return len(rows)
+
+
+_CHANGED = "cette limite a changé depuis que vous l’avez affichée : relisez-la"
+
+
+def number(text: str, limit: Limit) -> float:
+    """Read a value with a decimal comma or point.
+
+    Raises
+    ------
+    MoveError
+        It is no number; what is legal is said.
+    """
+    plain = text.strip().replace("\N{NO-BREAK SPACE}", "").replace(" ", "").replace(",", ".")
+    whole, _, part = plain.partition(".")
+    if not (whole.isascii() and whole.isdecimal() and (not part or (part.isascii() and part.isdecimal()))):
+        msg = f"{limit.label} : un nombre, {_range(limit)}"
+        raise MoveError(msg)
+    return float(plain)
+
+
+def _check(limit: Limit, value: float) -> None:
+    if not limit.min <= value <= limit.max:
+        msg = f"{limit.label} : {_said(value)} {limit.unit} n’est pas possible ; {_range(limit)}"
+        raise MoveError(msg)
+    if round(value * MILLI) / MILLI != value:
+        msg = f"{limit.label} : trois décimales au plus"
+        raise MoveError(msg)
+
+
+def _possible(now: Standing, value: float | None, version: int | None) -> None:
+    if version is not None and version != now.version:
+        raise ChangedError(_CHANGED)
+    if value is None and not now.changed:
+        msg = "cette limite n’a pas été changée pour ce patient : il n’y a rien à reprendre"
+        raise MoveError(msg)
+    if value is not None and now.changed and value == now.value:
+        msg = "c’est déjà la limite en vigueur"
+        raise MoveError(msg)
+
+
+def _reason(text: str) -> str:
+    plain = " ".join(text.split())
+    if len(plain) < _LEAST_REASON:
+        msg = "un motif est nécessaire : quelques mots"
+        raise MoveError(msg)
+    try:
+        size = len(plain.encode())
+    except UnicodeEncodeError:
+        size = MAX_TEXT + 1
+    if size > MAX_TEXT or not plain.isprintable():
+        msg = f"motif : {MAX_TEXT} lettres au plus, sans caractère spécial"
+        raise MoveError(msg)
+    return plain
+
+
+def _send(connection: Connection, each: LimitChange, now_ms: int) -> None:
+    outgoing.put(
+        connection,
+        acts.SOURCE,
+        now_ms,
+        lambda name, seq: acts.setting(
+            each.patient, each.protocol, each.name, each.value, each.author, each.reason,
+            workplace=name, seq=seq, t_ms=each.t_ms,
+        ),
+    )  # fmt: skip
+
+
+def _of(patient: str) -> Select[Any]:
+    return select(LIMIT_CHANGE).where(LIMIT_CHANGE.c.patient == patient).order_by(LIMIT_CHANGE.c.id.desc())
+
+
+def _change(row: Row[Any]) -> LimitChange:
+    return LimitChange(**row._mapping)  # noqa: SLF001 - the public way to a row's columns
+
+
+def _range(limit: Limit) -> str:
+    return f"de {_said(limit.min)} à {_said(limit.max)} {limit.unit}".rstrip()
+
+
+def _said(value: float) -> str:
+    return f"{value:g}".replace(".", ",")
