@@ -55,6 +55,13 @@ ALERTS = (
     ),
     Alert("VigieProblems", "increase(vigie_problems[10m]) > 0", "0m", _TICKET, "The service names a problem"),
     Alert(
+        "VigieProtocolSignature",
+        'vigie_protocol_signed{standing=~"altered|expired|not yet valid"} == 0',
+        "10m",
+        _TICKET,
+        "A protocol is not what was signed, or its signature does not hold today",
+    ),
+    Alert(
         "VigieQuarantine",
         'sum by (source) (rate(vigie_packets_total{outcome="quarantined"}[15m])) '
         "> 0.1 * sum by (source) (rate(vigie_packets_received_total[15m]))",

@@ -309,7 +309,7 @@ class Protocol(Header):
     def digest(self) -> str:
         """SHA-256 of the same content, 64 hexadecimal digits, for signatures.
 
-        16 digits tell versions apart; two contents made to have the same ones can be found in hours.
+        16 digits tell versions apart, but two contents made to have the same ones are found in some 2 to the 32 tries.
         """
         return hashlib.sha256(self._content).hexdigest()
 

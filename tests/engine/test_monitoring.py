@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from engine import monitoring
+from engine.answered import Answered
 from engine.metrics import Metrics, QueueDepth
 from rules.levels import Level
 
@@ -31,6 +32,7 @@ def measured(tmp_path_factory):
 
     loaded = load(["insuffisance_cardiaque"])
     metrics = Metrics(lambda: [QueueDepth(level, 1, 2.0) for level in Level])
+    metrics.registry.register(Answered(loaded.program.protocols, "Europe/Paris"))
     with ExitStack() as stack:
         folder = tmp_path_factory.mktemp("measured")
         line = stack.enter_context(
@@ -105,4 +107,4 @@ def test_the_dashboard_is_json_without_overlap():
 def test_no_metric_has_a_label_for_a_patient(measured):
     labels = set().union(*measured.values())
     about = {"source", "status", "why", "outcome", "reason"}
-    assert labels <= about | {"protocol", "rule", "level", "kind", "le", "version", "kernels"}
+    assert labels <= about | {"protocol", "rule", "level", "kind", "le", "version", "standing", "kernels"}
