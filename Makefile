@@ -59,8 +59,8 @@ demo: setup ## A live cell of simulated patients, the queue filling in the termi
 	@$(BIN)/vigie warmup
 	@$(BIN)/vigie demo $(if $(FOR),--for $(FOR)) $(ARGS)
 
-# The kernels are compiled once, before two workers would each begin to. Files in their order: those that take longest
-# are among the first, so that no worker waits for the other at the end. Benchmarks are not tests.
+# The kernels are compiled once, before two workers would each begin to. Files in the order of tests/conftest.py: those
+# that take longest first, so that no worker waits for the other at the end. Benchmarks are not tests.
 test: setup servers ## All tests, the built wheel among them (ARGS='-k words' for some)
 	$(BIN)/vigie warmup
 	$(BIN)/pytest -p no:benchmark --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)

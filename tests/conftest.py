@@ -21,6 +21,27 @@ hypothesis.settings.load_profile(
 )
 
 
+# Files that take longest, longest first: two workers that take one file after the other then end at the same time,
+# instead of one waiting for a long file that the other began last.
+LONGEST = (
+    "test_crash_quick.py",
+    "test_wheel.py",
+    "test_service.py",
+    "test_static.py",
+    "test_day.py",
+    "test_mqtt.py",
+    "test_fuzz_quick.py",
+    "test_analyse.py",
+    "test_child.py",
+    "test_desk.py",
+    "test_store.py",
+    "test_clock_jumps.py",
+    "test_demo_pages.py",
+    "test_checkpoint.py",
+    "test_redis_stream.py",
+)
+
+
 def _ecg_folder() -> Path | None:
     named = os.environ.get("VIGIE_ECG")
     folder = Path(named) if named else ROOT.parent / "shared" / "ecg"
@@ -28,6 +49,8 @@ def _ecg_folder() -> Path | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
     if _ecg_folder() is not None:
         return
     skip = pytest.mark.skip(reason="no real ECG here: set VIGIE_ECG to its folder")

@@ -22,6 +22,7 @@ SHOTS = ROOT / "out" / "screenshots"
 
 # WCAG 2.2 A and AA, and what axe advises beside them.
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+COLOURS = ["color-contrast", "link-in-text-block"]
 
 
 def _chromium():
@@ -87,15 +88,26 @@ def page(browser):
 
 @pytest.fixture
 def axe():
-    """Say what axe finds; nothing serious or critical may be."""
+    """Say what axe finds; nothing serious or critical may be.
+
+    ``axe(page, dark=True)`` looks at the page in the dark scheme as well: what differs there is colours.
+    """
     source = (build.TESTS / "axe.min.js").read_text() if (build.TESTS / "axe.min.js").exists() else None
 
-    def run(page):
+    def run(page, *, dark=False):
         # Evaluated by the debugger, which the page's Content-Security-Policy does not bind.
         page.evaluate(source or (build.TESTS / "axe.min.js").read_text())
+        found = judged(page, RULES)
+        if dark:
+            page.emulate_media(color_scheme="dark")
+            found += judged(page, COLOURS)
+            page.emulate_media(color_scheme="light")
+        return found
+
+    def judged(page, rules):
         found = page.evaluate(
             """rules => axe.run({runOnly: rules, rules: {"target-size": {enabled: true}}}).then(r => r.violations)""",
-            RULES,
+            rules,
         )
         serious = [
             f"{one['id']}: {one['help']}: {', '.join(node['html'][:120] for node in one['nodes'][:4])}"

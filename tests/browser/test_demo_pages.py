@@ -5,12 +5,19 @@ import re
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from playwright.sync_api import expect
 
 from triage import store
 from triage.work import lists, outgoing
+
+
+def said_closed(queue, patient):
+    """Whether the engine said of the one line that was closed for a patient that it is."""
+    (line,) = [each.line for each in lists.of_patient(queue.engine, patient) if "closed" in each.line.work]
+    return queue.log(line.id)[-1].kind == "closed"
 
 
 @pytest.mark.timeout(600)  # kernels are compiled where they were not
@@ -65,16 +72,18 @@ def test_from_the_demonstration_to_a_closed_rouge(page, tmp_path):
             "tr[data-row]", has=opened.get_by_role("link", name=patient, exact=True)
         ).first
         expect(closed).to_contain_text("marie : conseil donné")
-        opened.wait_for_timeout(2000)
+        # What was closed on the page reaches the line through its log, and comes back.
+        with store.open(tmp_path / "kept" / "queue.sqlite") as queue:
+            until = time.monotonic() + 60
+            while time.monotonic() < until and (
+                outgoing.waiting(queue.engine) or not said_closed(queue, patient)
+            ):
+                time.sleep(0.05)
     finally:
         demo.send_signal(signal.SIGINT)
         out, _ = demo.communicate(timeout=60)
     assert demo.returncode == 0
-    # What was closed on the page reached the line through its log.
     with store.open(tmp_path / "kept" / "queue.sqlite") as queue:
         assert outgoing.waiting(queue.engine) == []
-        (line,) = [
-            each.line for each in lists.of_patient(queue.engine, patient) if "closed" in each.line.work
-        ]
-        assert queue.log(line.id)[-1].kind == "closed"
+        assert said_closed(queue, patient)
     assert "applied" in out

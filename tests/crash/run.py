@@ -198,7 +198,7 @@ def main(kills: int, seed: int, shards: int, folder: Path) -> Figures:
     rng = random.Random(seed)
     figures = Figures()
     began = time.monotonic()
-    undisturbed(folder / "warm", shards)  # compiles what is not compiled yet
+    # Compiles what is not compiled yet: how long it takes is measured in the next one.
     measured = undisturbed(folder / "whole", shards)
     expected = outcome(folder / "whole", _done(folder / "whole"))
     tormented(folder / "again", shards, rng, measured, 0, figures)  # how long starting and working take

@@ -35,8 +35,8 @@ def crash_workers(crash_service, monkeypatch):
 
 @pytest.mark.timeout(600)  # a dozen starts of Python, of some seconds each
 def test_killed_a_few_times_it_ends_as_if_undisturbed(crash_run, tmp_path, capsys):
-    figures = crash_run.main(4, 20260301, 2, tmp_path)
-    assert figures.total == 4
+    figures = crash_run.main(3, 20260301, 2, tmp_path)
+    assert figures.total == 3
     with capsys.disabled():
         print(f" {figures.total} kills, {figures.starts} starts", end="")
 
