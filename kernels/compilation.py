@@ -1,5 +1,6 @@
 """Hear of each kernel that Numba compiles, for whoever shows progress; and remember that all are."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -8,8 +9,6 @@ from typing import Any
 import numba
 import numba.core.event as numba_event
 from llvmlite.binding import get_host_cpu_name
-
-from kernels import SOURCE_HASH
 
 __all__ = ["complete", "heard", "was_complete"]
 
@@ -34,8 +33,13 @@ def heard(tell: Callable[[str], None]) -> Iterator[None]:
 
 
 def _mark() -> Path:
-    # A cache may be shared by machines, and of several versions where NUMBA_CACHE_DIR names it.
-    return Path(numba.config.CACHE_DIR) / f"complete-{SOURCE_HASH}-{get_host_cpu_name()}"
+    # Numba's cache knows each file by folder, time and size: another clone of the same sources has a cache of its own.
+    folder = Path(__file__).parent
+    digest = hashlib.blake2b(str(folder).encode(), digest_size=8)
+    for source in sorted(folder.glob("*.py")):
+        known = source.stat()
+        digest.update(f"{source.name} {known.st_mtime_ns} {known.st_size}\n".encode())
+    return Path(numba.config.CACHE_DIR) / f"complete-{digest.hexdigest()}-{get_host_cpu_name()}"
 
 
 def complete() -> None:
