@@ -9,8 +9,10 @@ import polars as pl
 
 from engine.backtest import Judged
 from engine.found import Part
+from engine.judging import Found
 from engine.load import Loaded
-from engine.program import DAY_MS
+from engine.program import DAY_MS, RuleRow, limit_key
+from ingest.signals import MILLI
 from rules.explain import sentence, silence_sentence
 
 __all__ = ["Seen", "seen"]
@@ -24,8 +26,8 @@ class Seen:
     """An alert with what its rule saw.
 
     `text` is the sentence of the rule with the figures of that moment. `t_ms`, `value`: the figure that is compared,
-    from 30 days before to 7 after; empty for silence, which compares none. `limit` is what it is compared with, None
-    where that is no limit of the protocol.
+    from 30 days before to 7 after; empty for silence, which compares none. `limit` is what it was compared with
+    when it opened, of this patient; None where that is no limit of the protocol.
     """
 
     alert: dict[str, object]
@@ -37,61 +39,99 @@ class Seen:
     limit: float | None
 
 
+@dataclass(slots=True)
+class _Piece:
+    """What a rule saw of a patient in one segment: event and clock times, features in the order of the group."""
+
+    t_ms: npt.NDArray[np.int64]
+    clock_ms: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float64]
+    set_by_acts: dict[str, float]
+    """Limits that acts had set by then."""
+
+
 def seen(judged: Judged, loaded: Loaded, alerts: pl.DataFrame) -> list[Seen]:
     """Look up some alerts, as `engine.backtest_measures.EPISODES`, few: each segment is read once for all of them."""
     rows = alerts.to_dicts()
     rules = {(row.protocol.id, row.id): r for r, row in enumerate(loaded.program.rule_rows)}
-    parts = [Part(judged.folder / f"shard{k:02d}") for k in range(judged.kept.shards)]
-    slots = [part.slots([str(row["patient"]) for row in rows]) for part in parts]
-    wanted = [rules[str(row["protocol"]), str(row["rule"])] for row in rows]
-    gathered: list[list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]] = [[] for _ in rows]
-    for part, mine in zip(parts, slots, strict=True):
-        present = np.unique(mine[mine >= 0])
-        for k in range(part.segments) if len(present) else ():
-            found = part.segment(k, loaded.program)
-            for g in {loaded.program.rule_rows[r].group for r in wanted}:
-                block = found.blocks[g]
-                if not block.values:
-                    continue
-                who = found.slot[block.event]
-                here = np.flatnonzero(np.isin(who, present))
-                for i, row in enumerate(rows):
-                    if mine[i] < 0 or loaded.program.rule_rows[wanted[i]].group != g:
-                        continue
-                    at = here[who[here] == mine[i]]
-                    t = found.now_ms[block.event[at]]
-                    opened = int(row["opened_ms"])
-                    near = (t >= opened - _BEFORE_MS) & (t <= opened + _AFTER_MS)
-                    gathered[i].append((t[near], np.stack([v[at[near]] for v in block.values], axis=1)))
-    return [_one(row, r, parts_of, loaded) for row, r, parts_of in zip(rows, wanted, gathered, strict=True)]
+    wanted = [loaded.program.rule_rows[rules[str(row["protocol"]), str(row["rule"])]] for row in rows]
+    pieces: list[list[_Piece]] = [[] for _ in rows]
+    for k in range(judged.kept.shards):
+        part = Part(judged.folder / f"shard{k:02d}")
+        slots = part.slots([str(row["patient"]) for row in rows])
+        mine = np.flatnonzero(slots >= 0).tolist()
+        acts: dict[tuple[int, int], int | None] = {}
+        for found in part.found(loaded.program) if mine else ():
+            acts |= {(slot, key): milli for slot, key, milli in found.limits}
+            of = {g: _events(found, g, slots[mine]) for g in {wanted[i].group for i in mine}}
+            for i in mine:
+                here = of[wanted[i].group]
+                event = found.blocks[wanted[i].group].event
+                at = here[found.slot[event[here]] == slots[i]]
+                t = found.now_ms[event[at]]
+                opened = int(rows[i]["opened_ms"])
+                at = at[(t >= opened - _BEFORE_MS) & (t <= opened + _AFTER_MS)]
+                if len(at):
+                    pieces[i].append(_piece(found, wanted[i], at, int(slots[i]), acts))
+    return [_one(row, rule, each, loaded) for row, rule, each in zip(rows, wanted, pieces, strict=True)]
 
 
-def _one(
-    alert: dict[str, object],
-    r: int,
-    parts: Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]],
-    loaded: Loaded,
-) -> Seen:
-    row = loaded.program.rule_rows[r]
+def _events(found: Found, group: int, slots: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Rows of a group's block that are of some patients; none of a group that sees nothing."""
+    block = found.blocks[group]
+    if not block.values:
+        return np.empty(0, np.int64)
+    return np.flatnonzero(np.isin(found.slot[block.event], slots))
+
+
+def _piece(
+    found: Found,
+    row: RuleRow,
+    at: npt.NDArray[np.int64],
+    slot: int,
+    acts: dict[tuple[int, int], int | None],
+) -> _Piece:
+    block = found.blocks[row.group]
+    event = block.event[at]
+    said = {}
+    for name, limit in row.protocol.limits.items():
+        milli = acts.get((slot, limit_key(row.protocol.id, name)))
+        if milli is not None and limit.min <= milli / MILLI <= limit.max:
+            said[name] = milli / MILLI
+    values = np.stack([each[at] for each in block.values], axis=1)
+    return _Piece(found.now_ms[event], found.clock_ms[event], values, said)
+
+
+def _one(alert: dict[str, object], row: RuleRow, pieces: Sequence[_Piece], loaded: Loaded) -> Seen:
     nothing = np.empty(0, np.int64), np.empty(0, np.float64)
     if row.rule is None:
         return Seen(alert, silence_sentence(row.text, row.silence_ms / 3_600_000), "", "", *nothing, None)
-    names = loaded.program.groups[row.group].features
-    t = np.concatenate([nothing[0], *(each[0] for each in parts)])
-    values = np.concatenate([np.empty((0, len(names))), *(each[1] for each in parts)])
     protocol = row.protocol
-    limits = {name: loaded.roster.book.resolve(protocol.id, name)[0] for name in protocol.limits_of(row.rule)}
-    before = np.flatnonzero(t <= int(str(alert["opened_ms"])))
-    then = values[before[-1]] if len(before) else np.full(len(names), np.nan)
+    names = loaded.program.groups[row.group].features
+    patient, opened = str(alert["patient"]), int(str(alert["opened_ms"]))
+    limits = usual = {
+        name: loaded.roster.in_force(patient, protocol.id, name)[0] for name in protocol.limits_of(row.rule)
+    }
+    then = np.full(len(names), np.nan)
+    for piece in pieces:
+        # The event that opened it; where a delay did, the last before.
+        exact = np.flatnonzero((piece.clock_ms == opened) & (piece.t_ms == int(str(alert["t_ms"]))))
+        before = np.flatnonzero(piece.clock_ms <= opened)
+        if len(before):
+            then = piece.values[exact[0] if len(exact) else before[-1]]
+            limits = {name: piece.set_by_acts.get(name, value) for name, value in usual.items()}
+        if len(exact):
+            break
     text = sentence(protocol, row.rule, dict(zip(names, then.tolist(), strict=True)), limits)
     compared = [name for name in row.rule.names if name in protocol.limits]
     unit = protocol.figure(compared[0]).unit if compared else None
     shown = [name for name in row.rule.names if name in protocol.features]
     same = [name for name in shown if unit is None or protocol.figure(name).unit == unit]
-    if not same:
+    if not same or not pieces:
         return Seen(alert, text, "", "", *nothing, None)
     figure = protocol.figure(same[0])
-    column = values[:, names.index(same[0])]
+    t = np.concatenate([piece.t_ms for piece in pieces])
+    column = np.concatenate([piece.values[:, names.index(same[0])] for piece in pieces])
     known = np.isfinite(column)
     limit = limits.get(compared[0]) if compared else None
     return Seen(alert, text, figure.label, figure.unit, t[known], column[known], limit)

@@ -38,6 +38,7 @@ EPISODES = pl.Schema(
         "rule": pl.String,  # that opened it
         "level": pl.String,  # the highest it had
         "opened_ms": pl.Int64,  # of the line's clock: when a nurse would have seen it
+        "t_ms": pl.Int64,  # newest event time of the patient then
         "ended_ms": pl.Int64,  # null: open at the end
         "clinical": pl.Boolean,  # whether it says something of the patient's state, not of silence or equipment
     }
@@ -144,6 +145,7 @@ def episodes(judged: Judged) -> pl.DataFrame:
             pl.first("opened_by").alias("rule"),
             pl.max("rank"),
             pl.first("clock_ms").alias("opened_ms"),
+            pl.first("t_ms"),
             pl.col("clock_ms").filter(ended).first().alias("ended_ms"),
         )
         .collect()
@@ -161,9 +163,9 @@ def per_patient(
     alerts: pl.DataFrame, follow_up: pl.DataFrame, outcomes: pl.DataFrame, window_ms: int
 ) -> PerPatient:
     """Count for each patient of `follow_up`, in its order; see `measure`."""
-    counts = follow_up.select(
-        "patient", days=((pl.col("newest_ms") - pl.col("first_ms")) / DAY_MS).clip(lower_bound=1.0)
-    )
+    # In NumPy: Polars multiplies by the inverse of a constant, and the last digit is another then.
+    span = (follow_up["newest_ms"] - follow_up["first_ms"]).to_numpy() / DAY_MS
+    counts = follow_up.select("patient", days=np.maximum(span, 1.0))
     opened = alerts.group_by("patient").agg(alerts=pl.len())
     met = (
         _met(outcomes, alerts, window_ms)

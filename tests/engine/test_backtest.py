@@ -8,6 +8,8 @@ import pytest
 
 from engine.acts import SOURCE, setting
 from engine.backtest import TRANSITIONS, History, changed_limits, features_key
+from engine.backtest_evidence import seen
+from engine.backtest_measures import episodes
 from engine.backtest_study import with_limits
 from engine.found import FoundError
 from engine.load import load
@@ -52,6 +54,7 @@ def test_it_gives_the_alerts_of_a_replay(cohort, tmp_path, name, options, shards
     assert len(theirs) > 50
     assert judged.transitions.equals(theirs)
     assert judged.kept.patients == len(judged.follow_up) == 30
+    says_what_the_line_says(judged, load([HEART], options=options), tmp_path / "out")
 
 
 def test_over_a_log_it_gives_what_was_live(cohort, tmp_path):
@@ -105,8 +108,45 @@ def test_limits_that_were_set_in_the_log_are_judged_from_their_place_on(cohort, 
     judged = History(asked(tmp_path / "acts.log"), tmp_path / "kept", shards=2).judge(load([HEART]))
     theirs = replayed(tmp_path / "acts.log", HEART, tmp_path / "out")
     assert judged.transitions.equals(theirs)
+    says_what_the_line_says(judged, load([HEART]), tmp_path / "out")
     without = replayed(cohort / "cohort.log", HEART, tmp_path / "without")
     assert not theirs["alert_id"].equals(without["alert_id"])
+
+
+BOOK = """
+[[patient]]
+patient = "{patient}"
+protocol = "insuffisance_cardiaque"
+limit = "gain_3d_kg"
+value = 0.8
+author = "Dr A. Petit"
+date = 2026-01-01
+reason = "décompensation récente"
+"""
+
+
+def test_the_limit_shown_is_the_patients_own(cohort, tmp_path):
+    (tmp_path / "book.toml").write_text(BOOK.format(patient="P0000003"), encoding="utf-8")
+    loaded = load([HEART], options=FILE, limits=tmp_path / "book.toml")
+    judged = History(asked(cohort / "cohort.parquet"), tmp_path / "kept").judge(loaded)
+    replay([cohort / "cohort.parquet"], [HEART], tmp_path / "out", limits=tmp_path / "book.toml")
+    says_what_the_line_says(judged, loaded, tmp_path / "out")
+    own = [each for each in seen(judged, loaded, episodes(judged)) if each.alert["patient"] == "P0000003"]
+    assert 0.8 in {each.limit for each in own if each.alert["rule"] == "weight_gain_3d"}
+
+
+def says_what_the_line_says(judged, loaded, out):
+    """Sentence and limit of each alert that a reading opened are those of the line."""
+    lines = pl.read_parquet(out / "alerts.parquet").filter(
+        (pl.col("kind") == "opened") & pl.col("offset").is_not_null()
+    )
+    theirs = {row["alert_id"]: row for row in lines.iter_rows(named=True)}
+    shown = {each.alert["alert_id"]: each for each in seen(judged, loaded, episodes(judged))}
+    assert len(theirs) > 10
+    for alert, row in theirs.items():
+        assert shown[alert].text == row["sentence"]
+        if shown[alert].limit is not None:
+            assert shown[alert].limit in [each["value"] for each in row["limits"]]
 
 
 def patients_of(entries):

@@ -25,7 +25,7 @@ def episodes(rows):
     columns = {name: [] for name in EPISODES}
     for k, (patient, problem, level, opened, length, clinical) in enumerate(rows):
         values = (
-            f"{k:016x}", patient, "p", problem, "rule", level, T0 + opened * HOUR,
+            f"{k:016x}", patient, "p", problem, "rule", level, T0 + opened * HOUR, T0 + opened * HOUR,
             None if length is None else T0 + (opened + length) * HOUR, clinical,
         )  # fmt: skip
         for name, value in zip(EPISODES, values, strict=True):
