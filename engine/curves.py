@@ -64,10 +64,12 @@ def curves(
     since_ms, until_ms : int
         Event time, `until_ms` excluded.
 
+    A folder that is not there yet has no curves: a line that has just begun has written nothing.
+
     Raises
     ------
     HistoryError
-        The folder is no history.
+        The folder holds files without the mark of what is committed, or a history of another format.
     """
     rows = (
         history.read(folder, patient, [signal.code for signal in signals], since_ms, until_ms)

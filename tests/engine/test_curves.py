@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.curves import DAY_MS, MOST, Curve, curves, reduce, sentence
-from engine.history import SCHEMA, History, Outcome
+from engine.history import SCHEMA, History, HistoryError, Outcome
 from ingest.signals import by_name
 
 PARIS = ZoneInfo("Europe/Paris")
@@ -165,3 +165,13 @@ def test_they_are_read_from_a_history_in_order_each_reading_once(tmp_path):
     assert found[1].late.tolist() == [True, False, False, False]
     assert found[1].gaps() == [(NOON - 20 * DAY_MS, NOON - 2 * DAY_MS)]
     assert curves(tmp_path, "nobody", signals, 0, NOON) == []
+
+
+def test_a_folder_that_is_not_there_yet_has_no_curves_and_one_without_its_mark_is_an_error(tmp_path):
+    weight = by_name("weight")
+    assert curves(tmp_path / "history", "p1", [weight], 0, DAY_MS) == []
+    lost = tmp_path / "history" / "day=2026-01-05" / "shard=00"
+    lost.mkdir(parents=True)
+    SCHEMA.to_frame().write_parquet(lost / "00000000000000000000-00000000000000000001.parquet")
+    with pytest.raises(HistoryError, match="missing"):
+        curves(tmp_path / "history", "p1", [weight], 0, DAY_MS)

@@ -6,7 +6,9 @@ from engine.program import protocol_signals
 from engine.protocol_tests import run
 from engine.protocols import load_all, shipped
 from kernels.catalogue import STATISTICS
-from rules.protocol import loads
+from rules.protocol import Protocol, loads
+from rules.protocol_diff import differences
+from rules.protocol_words import ONLY_WORDS, TITLES
 
 PROTOCOL = """
 id = "small"
@@ -170,3 +172,41 @@ def test_readings_that_no_device_may_send_are_an_error():
 name = "diastolic above systolic"
 series = { systolic = "80", diastolic = "90" }
 """)
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_what_the_differences_say_cannot_change_alerts_does_not(name):
+    """Every field of `rules.protocol_words.ONLY_WORDS` at once is another: the protocol passes its tests as before."""
+    (protocol,) = load_all([name])
+    words = {part: {f.partition(".")[2] for f in ONLY_WORDS if f.startswith(f"{part}.")} for part in TITLES}
+    other = {
+        "version": "9.9.9",
+        "mark": "S99",
+        "unit": "x",
+        "min": -1e6,
+        "max": 1e6,
+        "decimals": 3,
+        "choices": (),
+    }
+
+    def reworded(part, each):
+        changed = {field: other.get(field, "autre") for field in words[part] - {"order"}}
+        return type(each).model_construct(
+            **{field: getattr(each, field) for field in type(each).model_fields} | changed
+        )
+
+    def asked(each):
+        items = tuple(reworded("items", item) for item in reversed(each.items))
+        return reworded("questionnaires", each.model_copy(update={"items": items}))
+
+    content = {field: getattr(protocol, field) for field in Protocol.model_fields}
+    for part in ("limits", "features", "signals"):
+        content[part] = {key: reworded(part, each) for key, each in content[part].items()}
+    for part in ("rules", "non_transmission"):
+        content[part] = tuple(reworded(part, each) for each in content[part])
+    content["questionnaires"] = {key: asked(each) for key, each in content["questionnaires"].items()}
+    changed = reworded("header", Protocol.model_construct(**content))
+    found = differences(protocol, changed, protocol_signals())
+    assert len(found) > 50
+    assert {each.part for each in found if each.alerts} == set()
+    assert [str(result) for result in run(changed) if not result.passed] == []

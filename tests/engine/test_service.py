@@ -19,6 +19,7 @@ from engine.config import load
 from engine.service import Service
 from ingest import packet
 from ingest.sources import Limits, Source, Sources
+from rules.errors import ProtocolError
 
 DAY = 86_400_000
 GENEROUS = Limits(requests_per_s=1e9, packets_per_s=1e9, bytes_per_s=1e12)
@@ -321,3 +322,21 @@ def test_a_signal_may_come_at_any_moment_of_the_waiting(tmp_path):
         serving.join(60)
         assert not serving.is_alive()
         assert "_wait" in asked
+
+
+def test_a_protocol_that_nobody_signed_is_said_at_the_start_or_refused(tmp_path, caplog):
+    settings, _ = load(given={"data": tmp_path / "data", "port": 0}, environment={})
+    settings.data.mkdir()
+    with triage.store.open(tmp_path / "queue.sqlite") as store, caplog.at_level("WARNING", "vigie"):
+        refusing = settings.model_copy(update={"unsigned_protocols": "refuse"})
+        with pytest.raises(
+            ProtocolError, match=r"insuffisance_cardiaque .* is unsigned.*vigie protocol sign"
+        ):
+            Service(refusing, store.apply)
+        assert not (settings.data / "log").exists()
+        service = Service(settings, store.apply)
+        measured = service.expose()
+        service.stop()
+        service.run()
+    assert "insuffisance_cardiaque 0.1.0 is unsigned: nobody answers for its figures" in caplog.text
+    assert b'vigie_protocol_signed{protocol="insuffisance_cardiaque",standing="unsigned"' in measured
