@@ -37,7 +37,8 @@ export function startKeys() {
 function pressed(event) {
   if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing || event.defaultPrevented) return;
   const at = /** @type {HTMLElement} */ (event.target);
-  if (at.closest("dialog")) return;
+  // Open: one that was just closed has the focus until the page is drawn again, and must not swallow the next key.
+  if (at.closest("dialog[open]")) return;
   if (at.closest(FIELDS)) {
     if (event.key === "Escape") at.blur();
     return;
