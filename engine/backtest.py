@@ -169,7 +169,7 @@ class History:
         Threads. What is judged does not depend on it.
     progress : Progress
     order : Measured or Delays, optional
-        Another order of arrival than the history's own.
+        Another order of arrival than the history's own; `order` tells it afterwards.
     """
 
     def __init__(
@@ -185,7 +185,7 @@ class History:
         self._cache = cache
         self._shards = shards
         self._progress = progress
-        self._order = order
+        self.order = order
         self._known: dict[str, tuple[Path, Kept]] = {}
 
     def judge(self, loaded: Loaded) -> Judged:
@@ -208,8 +208,8 @@ class History:
         self._cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="sorting-", dir=self._cache) as spill:
             source = open_input(self._asked, loaded, Path(spill))
-            if self._order is not None:
-                source = Reordered(source, self._order)
+            if self.order is not None:
+                source = Reordered(source, self.order)
             try:
                 said = f"{source.fingerprint} {_stamps(self._asked.paths)} {key}"
                 digest = hashlib.blake2b(said.encode(), digest_size=_DIGEST)

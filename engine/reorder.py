@@ -25,8 +25,6 @@ _ROWS = 1 << 15
 _SEED = 20260106
 _LEGAL = "legal is SHARE:HOURS, such as 0.02:6, with a share from 0 to 1 and hours above 0 to 168"
 
-_EVER = -(2**62)
-
 I64 = npt.NDArray[np.int64]
 
 _Part = tuple[Batch, I64]
@@ -122,7 +120,6 @@ class Reordered:
         """Packets that were later than the order's slack."""
         self._waiting: dict[int, list[_Part]] = defaultdict(list)
         self._heard: list[I64] = []  # receipt times of the source that are not given yet
-        self._done_ms = _EVER  # all before it is given
 
     def prepare(self, progress: Progress) -> None:
         """See `Input`."""
@@ -136,51 +133,57 @@ class Reordered:
             raise ValueError(msg)
         self._waiting.clear()
         self._heard.clear()
-        self._done_ms = _EVER
-        at = start
+        end: Batch | None = None
         for taken in self._source.batches(start):
-            at = taken.batch.next_offset
+            end = picked([(taken.batch, np.empty(0, np.int64))])
             if taken.heard_ms is not None:
                 self._heard.append(taken.heard_ms.copy())
             if len(taken.batch):
                 self._put(taken.batch)
             full = (taken.batch.clock_ms - self._order.slack_ms) // DAY_MS
             for day in sorted(each for each in self._waiting if each < full):
-                yield from self._given(day, at, last=False)
+                yield from self._given(day, end, last=False)
+        if end is None:
+            return
         while self._waiting:
-            yield from self._given(min(self._waiting), at, last=len(self._waiting) == 1)
+            yield from self._given(min(self._waiting), end, last=len(self._waiting) == 1)
+        # Time passes to the same end: who was silent then is so in either order.
+        yield Taken(end, _nothing(), self._heard_until(end.clock_ms))
 
     def _put(self, batch: Batch) -> None:
         """Copy the packets into the buckets of their days."""
         times = self._order.times(batch)
-        self.beyond += int(np.count_nonzero(times < self._done_ms))
-        times = np.maximum(times, self._done_ms)
+        earliest = batch.receipt_ms // DAY_MS * DAY_MS - self._order.slack_ms
+        self.beyond += int(np.count_nonzero(times < earliest))
+        times = np.maximum(times, earliest)
         days = times // DAY_MS
         for day in np.unique(days).tolist():
             rows = np.flatnonzero(days == day)
             self._waiting[day].append((picked([(batch, rows)]), times[rows]))
 
-    def _given(self, day: int, next_offset: int, *, last: bool) -> Iterator[Taken]:
-        """Give the packets of a day in their order, as batches; what cannot be given yet waits for the next day."""
+    def _given(self, day: int, newest: Batch, *, last: bool) -> Iterator[Taken]:
+        """Give the packets of a day in their order, as batches; what cannot be given yet waits for the next day.
+
+        No packet comes after `newest`, up to which the source is read: the history ends with it.
+        """
         bucket = self._waiting.pop(day)
-        times = np.concatenate([each for _, each in bucket])
+        times = np.minimum(np.concatenate([each for _, each in bucket]), newest.clock_ms)
         order = np.argsort(times, kind="stable")
         times = times[order]
         whole = picked([(batch, np.arange(len(batch))) for batch, _ in bucket], order)
-        self._done_ms = (day + 1) * DAY_MS
         begin = 0
-        for end, clock_ms in self._cuts(times, last=last):
+        for end, clock_ms in self._cuts(times, (day + 1) * DAY_MS, last=last):
             part = picked([(whole, np.arange(begin, end))])
             part.receipt_ms = times[begin:end]
             part.clock_ms = clock_ms
-            part.next_offset = next_offset
+            part.next_offset = newest.next_offset
             begin = end
             yield Taken(part, _nothing(), self._heard_until(clock_ms))
         if begin < len(times):
             rows = np.arange(begin, len(times))
             self._waiting[day + 1].insert(0, (picked([(whole, rows)]), times[rows]))
 
-    def _cuts(self, times: I64, *, last: bool) -> list[tuple[int, int]]:
+    def _cuts(self, times: I64, before_ms: int, *, last: bool) -> list[tuple[int, int]]:
         """Where batches end, and the line's clock there.
 
         The line finds its own outages as gaps between receipt times, from its clock on. So each batch ends at one of
@@ -190,7 +193,7 @@ class Reordered:
         if not self._heard:
             return [(end, int(times[end - 1])) for end in (*range(_ROWS, n, _ROWS), n)]
         heard = np.concatenate(self._heard)
-        heard = heard[heard < self._done_ms]
+        heard = heard[heard < before_ms]
         cuts: list[tuple[int, int]] = []
         ends = np.searchsorted(times, heard, "right")
         for k in range(len(heard)):
@@ -212,7 +215,8 @@ class Reordered:
 
     def notes(self) -> list[str]:
         """See `Input`."""
-        more = f"{self.beyond:,} packets were more than {_LONGEST_MS // DAY_MS} days late and stay where they came"
+        days = self._order.slack_ms // DAY_MS
+        more = f"{self.beyond:,} packets were more than {days} days late and stay where they came"
         return self._source.notes() + ([more] if self.beyond else [])
 
     def close(self, *, remove: bool) -> None:
