@@ -36,7 +36,7 @@ class Measured:
     """The order of measurement. Acts of the cell stay at the time at which they were received."""
 
     slack_ms: int = _LONGEST_MS
-    """How late a packet may be and still find its place; one that is later stays where it came."""
+    """How late a packet may be and still find its place; one that is later is taken as just so late."""
     time_basis = "event"
 
     def times(self, batch: Batch) -> I64:
@@ -216,7 +216,7 @@ class Reordered:
     def notes(self) -> list[str]:
         """See `Input`."""
         days = self._order.slack_ms // DAY_MS
-        more = f"{self.beyond:,} packets were more than {days} days late and stay where they came"
+        more = f"{self.beyond:,} packets were more than {days} days late and are taken as {days} days late"
         return self._source.notes() + ([more] if self.beyond else [])
 
     def close(self, *, remove: bool) -> None:

@@ -81,7 +81,7 @@ def logged(path, entries):
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 4096])
-def test_what_is_later_than_the_slack_stays_where_it_came(tmp_path, monkeypatch, at_once):
+def test_what_is_later_than_the_slack_is_taken_as_just_so_late(tmp_path, monkeypatch, at_once):
     """However the log is cut: heartbeats every day, a weight every third, one ten days late and one within two."""
     monkeypatch.setattr("engine.replay_input._LOG_ENTRIES", at_once)
 
@@ -98,7 +98,7 @@ def test_what_is_later_than_the_slack_stays_where_it_came(tmp_path, monkeypatch,
     source.close(remove=False)
     assert np.concatenate([batch.seq for batch, _ in taken]).tolist() == [3, 6, 9, 100, 101, 12]
     assert source.beyond == 1
-    assert source.notes() == ["1 packets were more than 2 days late and stay where they came"]
+    assert source.notes() == ["1 packets were more than 2 days late and are taken as 2 days late"]
     assert np.concatenate([heard for _, heard in taken]).tolist() == [receipt for receipt, _ in entries]
     assert taken[-1][0].clock_ms == T + 14 * DAY_MS
 
