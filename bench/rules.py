@@ -19,7 +19,8 @@ import polars as pl
 
 from bench import rules_figure
 from bench.apart import apart
-from engine.backtest import History, Judged
+from engine.backtest import History
+from engine.backtest_judge import Judged
 from engine.backtest_measures import (
     Interval,
     Measures,

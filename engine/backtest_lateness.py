@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from engine.backtest import Judged
 from engine.backtest_compare import Comparison, compare
+from engine.backtest_judge import Judged
 from engine.backtest_measures import Measures
 from engine.reorder import MEASURED, Delays, Measured, parse_delays
 

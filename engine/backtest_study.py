@@ -7,8 +7,9 @@ from pathlib import Path
 
 import polars as pl
 
-from engine.backtest import History, Judged, changed_limits
+from engine.backtest import History, changed_limits
 from engine.backtest_compare import Comparison, compare
+from engine.backtest_judge import Judged, only
 from engine.backtest_lateness import (
     LEFT_OUT,
     UNKNOWN,
@@ -28,19 +29,24 @@ from kernels import SOURCE_HASH
 from rules.levels import Level
 from rules.protocol import Protocol
 
-__all__ = ["Side", "Study", "Terms", "study", "with_limits", "write"]
+__all__ = ["Side", "Study", "Terms", "beside", "side", "study", "with_limits", "write"]
 
 Spans = Sequence[tuple[str, list[float]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What alerts are judged by: outcomes, the window before them, the zone of days, and what an answer takes."""
+    """What alerts are judged by: outcomes, the window before them, the zone of days, and what an answer takes.
+
+    `patients` and `since_ms` (ms UTC of the line's clock) say whose alerts are counted, and from when on; None: all.
+    """
 
     outcomes: pl.DataFrame = field(default_factory=OUTCOMES.to_frame)
     window_days: float = 30.0
     zone: str = "Europe/Paris"
     work: Workload = field(default_factory=Workload)
+    patients: frozenset[str] | None = None
+    since_ms: int | None = None
 
     @property
     def window_ms(self) -> int:
@@ -129,30 +135,30 @@ def study(
     other = with_limits(against or base, changes) if against or changes else None
     for each in settings(spans) if spans else ():
         with_limits(base, each)
-    mine = _side(history, base, terms)
-    theirs = _side(history, other, terms) if other else None
+    mine = side(history.judge(base), base, terms)
+    found = beside(mine, side(history.judge(other), other, terms) if other else None, terms, changes)
+    if spans:
+        known = known_outcomes(terms.outcomes, mine.judged.follow_up, terms.window_ms)
+        found.sweep = _swept(history, mine, spans, known, terms, progress)
+        found.spans = spans
+    if other_order is not None and other_order.order is not None:
+        other_way = side(other_order.judge(base), base, terms)
+        found.lateness = lateness(
+            other_order.order, mine.alerts, other_way.judged, other_way.alerts, other_way.whole
+        )
+    return found
+
+
+def beside(mine: Side, theirs: Side | None, terms: Terms, changes: Mapping[str, float]) -> Study:
+    """Put two sides of one history beside each other, or one alone; without a sweep."""
     known = known_outcomes(terms.outcomes, mine.judged.follow_up, terms.window_ms)
-    return Study(
-        mine,
-        theirs,
-        compare(mine.alerts, theirs.alerts) if theirs else None,
-        changes,
-        _swept(history, mine, spans, known, terms, progress) if spans else None,
-        spans,
-        terms,
-        len(terms.outcomes) - len(known),
-        _late(other_order, mine, terms) if other_order is not None else None,
-    )
+    comparison = compare(mine.alerts, theirs.alerts) if theirs else None
+    return Study(mine, theirs, comparison, changes, None, (), terms, len(terms.outcomes) - len(known))
 
 
-def _late(history: History, mine: Side, terms: Terms) -> Lateness:
-    assert history.order is not None  # noqa: S101 - the caller gives one that has another
-    other = _side(history, mine.loaded, terms)
-    return lateness(history.order, mine.alerts, other.judged, other.alerts, other.whole)
-
-
-def _side(history: History, loaded: Loaded, terms: Terms) -> Side:
-    judged = history.judge(loaded)
+def side(judged: Judged, loaded: Loaded, terms: Terms) -> Side:
+    """Say what was judged is worth, for those patients and that time that the terms count."""
+    judged = only(judged, terms.patients, terms.since_ms)
     alerts = episodes(judged)
 
     def worth(some: pl.DataFrame) -> Measures:
@@ -284,6 +290,11 @@ def card(found: Study) -> dict[str, object]:
         },
         "limits_book": found.base.loaded.roster.book.digest,
         "changed_limits": dict(found.changes),
+        "cell_limits": {
+            name: {f"{owner}.{limit}": value for (owner, limit), value in sorted(side.judged.of_cell.items())}
+            for name, side in sides.items()
+            if side.judged.of_cell is not None
+        },
         "window_days": found.terms.window_days,
         "zone": found.terms.zone,
         "outcomes": len(found.terms.outcomes),

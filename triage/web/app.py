@@ -12,7 +12,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Scope
 
 from triage.people.person import Person
-from triage.web import api
+from triage.web.api.build import build as api
 from triage.web.guard import Guard
 from triage.web.hub import Hub
 from triage.web.live import routes as live
@@ -86,7 +86,7 @@ def build(site: Site, hub: Hub, *, hosts: tuple[str, ...] = ()) -> ASGIApp:
         app.include_router(pages.routes(site))
     app.include_router(patient.opening(site))
     app.include_router(live(site, hub))
-    app.mount("/api/v1", api.build(site))
+    app.mount("/api/v1", api(site, hub))
     app.mount("/static", _Static(directory=STATIC))
 
     @app.get("/")

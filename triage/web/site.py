@@ -25,7 +25,9 @@ from triage import audit, database
 from triage.audit import Deed
 from triage.identity.register import Register
 from triage.people.accounts import People
+from triage.people.administration import Listed
 from triage.people.oidc import OpenId
+from triage.people.passwords import Attempts
 from triage.people.person import Must, Person
 from triage.people.rights import Act, may, reads
 from triage.people.seal import Seal
@@ -98,6 +100,8 @@ class Site:
         Whether browsers reach it by HTTPS.
     now_ms : callable
         The clock, ms UTC.
+    programs : Attempts
+        How often programs may ask: for each account, and in all.
     """
 
     store: Store
@@ -112,6 +116,7 @@ class Site:
     seal: Seal | None = None
     https: bool = False
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    programs: Attempts = field(default_factory=lambda: Attempts(a_minute=1200, a_second=100, burst=2000))
     desk: Desk = field(init=False)
     limit_desk: LimitDesk = field(init=False)
     words: Words = field(init=False)
@@ -187,6 +192,14 @@ class Site:
             msg = "ce collègue ne voit pas ce patient"
             raise MoveError(msg)
 
+    def colleagues(self, person: Person) -> list[Listed]:
+        """Give who else works in one's cells."""
+        return [
+            each
+            for each in self.people.accounts()
+            if each.disabled_ms is None and each.name != person.name and set(each.cells) & set(person.cells)
+        ]
+
     def may_read(self, person: Person, cell: str, patient: str) -> bool:
         """Say whether somebody may see a patient: one of their cells, or opened with a reason."""
         if reads(person, cell, patient):
@@ -244,6 +257,10 @@ class Site:
             return []
         now_ms = self.now_ms()
         return contacts(self.history, patient, now_ms - CONTACTS_MS, now_ms + DAY_MS)
+
+    def last(self, patient: str) -> dict[int, float]:
+        """Give a patient's last value of each signal, by its code."""
+        return {curve.signal.code: float(curve.value[-1]) for curve in self.curves(patient)}
 
     def limits(self, patient: str, cell: str) -> list[tuple[Protocol, list[Standing]]]:
         """Give, for each protocol of a patient, each limit in force."""
