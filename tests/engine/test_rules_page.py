@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from bench.rules import FIXED, LOADS, PAGE, SMALL, find_out, tables, written
+from bench.rules import LOADS, PAGE, SMALL, tables, written
+from bench.rules_cohort import FIXED, find_out
 
 
 @pytest.fixture(scope="module")
