@@ -18,6 +18,7 @@ from engine.found import Keeper, Kept
 from engine.load import Loaded
 from engine.plan import make_plan
 from engine.progress import SILENT, Progress
+from engine.reorder import Delays, Measured, Reordered
 from engine.replay_input import Asked, Input, open_input
 from ingest.formats import find_paths
 from kernels import SOURCE_HASH
@@ -110,13 +111,24 @@ class History:
     shards : int
         Threads. What is judged does not depend on it.
     progress : Progress
+    order : Measured or Delays, optional
+        Another order of arrival than the history's own; `order` tells it afterwards.
     """
 
-    def __init__(self, asked: Asked, cache: Path, *, shards: int = 2, progress: Progress = SILENT) -> None:
+    def __init__(
+        self,
+        asked: Asked,
+        cache: Path,
+        *,
+        shards: int = 2,
+        progress: Progress = SILENT,
+        order: Measured | Delays | None = None,
+    ) -> None:
         self._asked = asked
         self._cache = cache
         self._shards = shards
         self._progress = progress
+        self.order = order
         self._known: dict[str, tuple[Path, Kept]] = {}
 
     def judge(self, loaded: Loaded, *, of_cell: Mapping[tuple[str, str], float] | None = None) -> Judged:
@@ -148,6 +160,8 @@ class History:
         self._cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="sorting-", dir=self._cache) as spill:
             source = open_input(self._asked, loaded, Path(spill))
+            if self.order is not None:
+                source = Reordered(source, self.order)
             try:
                 said = f"{source.fingerprint} {_stamps(self._asked.paths)} {key}"
                 digest = hashlib.blake2b(said.encode(), digest_size=_DIGEST)

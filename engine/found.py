@@ -28,7 +28,7 @@ _EVENTS = 1 << 19
 """Events of a segment, about: enough that a segment's own costs do not show, few enough to be in memory."""
 
 _MARK = "kept.json"
-_FORMAT = 3
+_FORMAT = 4
 _COLUMNS = ("slot", "mask", "t_ms", "now_ms", "clock_ms", "close")
 
 
