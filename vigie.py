@@ -285,6 +285,51 @@ def replay(
         raise typer.Exit(FAILED)
 
 
+@app.command(epilog="Example: vigie quality exports/ --report quality.html")
+def quality(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(help="CSV or Parquet, WFDB records, or folders of these: what is to be replayed."),
+    ],
+    column: Annotated[list[str], typer.Option(help="A column called otherwise, such as time=date.")] = [],  # noqa: B006
+    mapping: Annotated[
+        Path | None, typer.Option(help="A TOML file that says how columns and signals are called.")
+    ] = None,
+    zone: Annotated[str, typer.Option(help="Zone of times that have none, and of days.")] = "Europe/Paris",
+    protocol: Annotated[
+        list[str],
+        typer.Option("--protocol", help="A protocol whose questionnaire is in the files. Repeatable."),
+    ] = [],  # noqa: B006
+    silent_days: Annotated[int, typer.Option(min=1, max=366, help="Days without data that are a gap.")] = 7,
+    as_json: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write all of it as JSON.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a page: each site with a plot of its days.")
+    ] = None,
+) -> None:
+    """Say what files are like before they are replayed: units, clocks, duplicates, gaps, implausible, per site.
+
+    Exit status 1 where something is found by which a replay is likely to be wrong.
+    """
+    import engine.quality
+    import engine.quality_page
+    from ingest.formats.mapping import Mappings, load_mapping
+
+    columns = (load_mapping(mapping) if mapping else Mappings()).with_columns(**_columns(column))
+    with _watched() as progress:
+        found = engine.quality.inspect(
+            paths, mapping=columns, zone=zone, protocols=protocol, silent_days=silent_days, progress=progress
+        )
+    typer.echo(str(found))
+    if as_json:
+        found.write(as_json)
+    if report:
+        engine.quality_page.write_page(found, report)
+    if found.serious:
+        raise typer.Exit(FAILED)
+
+
 @app.command(
     epilog="Example: vigie backtest cohort.parquet --protocol covidom --limit spo2_low=93 --out tried"
 )

@@ -103,8 +103,7 @@ class FileInput:
     def prepare(self, progress: Progress) -> None:
         """See `Input`."""
         progress.step("read and sort", self._files.progress.files, "files")
-        self._files.prepare()
-        progress.advance(self._files.progress.files)
+        self._files.prepare(progress.advance)
         self.end = self._files.progress.rows or 0
 
     def batches(self, start: int) -> Iterator[Taken]:

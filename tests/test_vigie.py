@@ -58,6 +58,7 @@ def test_the_verbs_are_those_of_the_documentation():
         "demo",
         "simulate",
         "replay",
+        "quality",
         "backtest",
         "analyse",
         "queue",

@@ -5,7 +5,7 @@ import json
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Mapping as Dict
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,8 +20,11 @@ from ingest.formats.errors import FormatError
 from ingest.formats.longform import Table
 from ingest.formats.mapping import Mapping
 from ingest.formats.merge import merged
+from ingest.formats.observed import Observed
 from ingest.formats.packing import Packer, Source
 from ingest.formats.paths import Found, find_paths
+from ingest.formats.people import People
+from ingest.formats.rows import Rows
 from ingest.formats.spill import RUN_ROWS, Spill
 from ingest.formats.tables import PARQUET_ENDS, parquet_rows
 from ingest.formats.vocabulary import Item, Vocabulary
@@ -33,8 +36,9 @@ __all__ = ["BATCH_ROWS", "Progress", "Replay", "open_paths"]
 
 BATCH_ROWS = 1 << 16
 
-_FORM = 1  # of the spill: another one is not taken up
+_FORM = 2  # of the spill: another one is not taken up
 _MAX_FILES = 1 << 16
+_KEEP_S = 10.0  # between two moments to which an interrupted reading can go back
 _SAMPLES_HELD = 1 << 24  # of ECG, by all records together: 134 MB
 
 
@@ -91,7 +95,10 @@ class Replay:
         self._span_ms = span_ms
         self._keep = spill is not None
         folder = spill if spill is not None else Path(tempfile.mkdtemp(prefix="vigie-replay-"))
-        self._spill = Spill(folder, fingerprint, run_rows=run_rows)
+        self._spill = Spill(folder, fingerprint, files=len(files), run_rows=run_rows)
+        for file in files:
+            if isinstance(file, Table):
+                file.observed = self._spill.observed
 
     def __enter__(self) -> Self:
         return self
@@ -105,8 +112,48 @@ class Replay:
         """Let go of the folder; it is removed unless it was given."""
         self._spill.close(remove=not self._keep)
 
-    def prepare(self) -> None:
+    @property
+    def observed(self) -> Observed:
+        """What was seen of the files while they were read."""
+        return self._spill.observed
+
+    @property
+    def people(self) -> People:
+        """Whose rows there are."""
+        return self._spill.people
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What signals may be called."""
+        return self._vocabulary
+
+    @property
+    def latest_ms(self) -> int:
+        """When "now" is, ms UTC."""
+        return self._latest_ms
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files, by their number; `sources` are their short names."""
+        return tuple(file.path for file in self._files)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Cells of a row of each file: 0 in long form and of ECG."""
+        return tuple(file.width for file in self._files)
+
+    def sorted_rows(self, rows: int) -> Iterator[Rows]:
+        """Give all rows in event-time order, `rows` at a time, as they were read and before they are judged."""
+        self.prepare()
+        return merged(self._spill.runs, rows)
+
+    def prepare(self, tell: Callable[[int], None] | None = None) -> None:
         """Read and sort all files; `batches` does it when it was not done.
+
+        Parameters
+        ----------
+        tell : callable, optional
+            Told how many files more were read.
 
         Raises
         ------
@@ -114,7 +161,7 @@ class Replay:
             A file as a whole cannot be used.
         """
         if not self._spill.complete:
-            self._read()
+            self._read(tell or (lambda _: None))
         facts = self._spill.facts
         for number, bits in facts["shifts"].items():
             record = self._files[int(number)]
@@ -122,13 +169,14 @@ class Replay:
             record.shift = bits
         self.progress.stage = "replaying"
         self.progress.files_read = len(self._files)
-        self.progress.rows = self.progress.rows_read = facts["rows"]
+        self.progress.rows = facts["rows"]
+        self.progress.rows_read = facts["read"]
         self.progress.naive_times = facts["naive_times"]
         self.progress.dst_overlap = facts["dst_overlap"]
         self.progress.dst_gap = facts["dst_gap"]
         self.progress.ecg_gap_samples = facts["ecg_gap_samples"]
 
-    def _read(self) -> None:
+    def _read(self, tell: Callable[[int], None]) -> None:
         progress = self.progress
         progress.stage = "reading"
         tables = [file.path for file in self._files if isinstance(file, Table)]
@@ -136,28 +184,44 @@ class Replay:
             path.name.lower().endswith(PARQUET_ENDS) for path in tables
         ):
             progress.rows_expected = sum(map(parquet_rows, tables))
-        rows_kept = 0
-        first_ms = np.iinfo(np.int64).max
-        for file in self._files:
+        facts = self._spill.facts or {
+            "files": 0, "read": 0, "rows": 0, "first_ms": 0, "shifts": {},
+            "naive_times": 0, "dst_overlap": 0, "dst_gap": 0, "ecg_gap_samples": 0,
+        }  # fmt: skip
+        progress.files_read, progress.rows_read = facts["files"], facts["read"]
+        tell(facts["files"])
+        kept = time.monotonic()
+        for file in self._files[facts["files"] :]:
             for rows, read in file.read(self._spill):
                 self._spill.add(rows)
-                rows_kept += len(rows)
+                self._spill.observed.codes[rows.code[rows.reason == 0]] = True
+                facts["rows"] += len(rows)
+                facts["read"] += read
                 progress.rows_read += read
                 legal = rows.t[(rows.reason == 0) & (rows.t >= YEAR_2000_MS)]
                 if len(legal):
-                    first_ms = min(first_ms, int(legal.min()))
+                    first = int(legal.min())
+                    facts["first_ms"] = min(facts["first_ms"] or first, first)
+            self._count(file, facts)
             progress.files_read += 1
-        clocks = [file.clocks for file in self._files if isinstance(file, Table)]
-        records = [file for file in self._files if isinstance(file, Record)]
-        self._spill.finish({
-            "rows": rows_kept,
-            "first_ms": 0 if first_ms == np.iinfo(np.int64).max else first_ms,
-            "naive_times": sum(c.naive for c in clocks),
-            "dst_overlap": sum(c.overlap for c in clocks),
-            "dst_gap": sum(c.gap for c in clocks),
-            "ecg_gap_samples": sum(r.gap_samples for r in records),
-            "shifts": {str(r.src): r.shift for r in records},
-        })  # fmt: skip
+            tell(1)
+            if self._keep and time.monotonic() - kept > _KEEP_S:
+                self._spill.keep(facts)
+                kept = time.monotonic()
+        self._spill.finish(facts)
+
+    def _count(self, file: Table | Record, facts: dict[str, Any]) -> None:
+        """Count what a file that was read says of itself."""
+        facts["files"] += 1
+        if isinstance(file, Record):
+            facts["ecg_gap_samples"] += file.gap_samples
+            facts["shifts"][str(file.src)] = file.shift
+            return
+        seen = self._spill.observed.files[file.src]
+        seen.naive, seen.overlap, seen.gap = file.clocks.naive, file.clocks.overlap, file.clocks.gap
+        facts["naive_times"] += seen.naive
+        facts["dst_overlap"] += seen.overlap
+        facts["dst_gap"] += seen.gap
 
     def batches(self, offset: int = 0) -> Iterator[tuple[Batch, Quarantine]]:
         """Give batches in event-time order.
@@ -280,6 +344,8 @@ def _files(
             if path not in found.named and table.is_foreign():
                 notes.append(f"{path}: passed over, it has none of the columns of readings")
             else:
+                # What does not fit is said before hours of reading, not after.
+                table.check()
                 files.append(table)
             continue
         # Two records of one name are two patients: the folder tells them apart.
