@@ -310,13 +310,23 @@ def quality(
 ) -> None:
     """Say what files are like before they are replayed: units, clocks, duplicates, gaps, implausible, per site.
 
-    Exit status 1 where something is found by which a replay is likely to be wrong.
+    Where columns are not known a mapping is proposed instead, on standard output, to be saved. Exit status 1 where
+    something is found by which a replay is likely to be wrong, or a mapping has to be written first.
     """
     import engine.quality
     import engine.quality_page
     from ingest.formats.mapping import Mappings, load_mapping
 
     columns = (load_mapping(mapping) if mapping else Mappings()).with_columns(**_columns(column))
+    given = mapping.read_text(encoding="utf-8") if mapping else ""
+    proposed = engine.quality.propose(paths, mapping=columns, zone=zone, protocols=protocol, given=given)
+    if proposed:
+        typer.echo(proposed.text, nl=False)
+        typer.echo(f"no known columns: {', '.join(proposed.files)}", err=True)
+        typer.echo("on standard output is a mapping that may fit: save it, then --mapping FILE", err=True)
+        for each in proposed.to_decide:
+            typer.echo(f"to decide: {each}", err=True)
+        raise typer.Exit(FAILED)
     with _watched() as progress:
         found = engine.quality.inspect(
             paths, mapping=columns, zone=zone, protocols=protocol, silent_days=silent_days, progress=progress

@@ -17,9 +17,11 @@ from engine.quality_findings import Finding, findings, median, silences, written
 from engine.quality_tally import SILENT_DAYS, Tally, tally
 from engine.quality_words import said
 from ingest.formats import FormatError, Item, Mappings, Replay, find_paths, open_paths
+from ingest.formats.suggest import Suggestion, suggest
+from ingest.formats.vocabulary import Vocabulary
 from kernels import data_tally as kernel
 
-__all__ = ["SITE_COLUMNS", "Quality", "SignalAt", "Site", "figures", "inspect", "look_at"]
+__all__ = ["SITE_COLUMNS", "Quality", "SignalAt", "Site", "figures", "inspect", "look_at", "propose"]
 
 _SHOWN_SITES = 40  # in the terminal; all are in JSON and on the page
 
@@ -188,15 +190,31 @@ def inspect(
         what = "is a log, whose packets were judged when they came"
         msg = f"{found.logs[0]}: {what}; legal are tables, ECG records, and folders of these"
         raise FormatError(msg)
-    items = {
-        item.name: Item(item.code, *item.range)
-        for protocol in load_all(protocols)
-        for item in protocol.items.values()
-    }
+    items = _items(protocols)
     with open_paths(paths, mapping=mapping, zone=zone, items=items, latest_ms=latest_ms) as source:
         progress.step("read and sort", source.progress.files, "files")
         source.prepare(progress.advance)
         return look_at(source, zone, silent_days=silent_days, progress=progress)
+
+
+def propose(
+    paths: Sequence[Path],
+    *,
+    mapping: Mappings | None = None,
+    zone: str = "Europe/Paris",
+    protocols: Sequence[str | Path] = (),
+    given: str = "",
+) -> Suggestion | None:
+    """Propose a mapping for tables that `mapping`, written as `given`, does not fit: see `ingest.formats.suggest`."""
+    return suggest(paths, mapping or Mappings(), Vocabulary(_items(protocols)), zone=zone, given=given)
+
+
+def _items(protocols: Sequence[str | Path]) -> dict[str, Item]:
+    return {
+        item.name: Item(item.code, *item.range)
+        for protocol in load_all(protocols)
+        for item in protocol.items.values()
+    }
 
 
 def look_at(

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from engine.quality_tally import Column, Tally
 from ingest.formats import Replay
+from ingest.formats.typical import MEDIANS
 from ingest.formats.units import Conversion, conversion, units_of
 from kernels import data_tally as kernel
 
@@ -30,17 +31,6 @@ SERIOUS = {
 
 _BY_SHARE = {"refused", "future", "ancient", "implausible", "conflict"}
 """Of these, a few among many are what every programme has: serious from `_SAID_SHARE` on."""
-
-_TYPICAL = {
-    "weight": (50.0, 115.0),
-    "height": (145.0, 190.0),
-    "systolic": (95.0, 165.0),
-    "diastolic": (50.0, 100.0),
-    "spo2": (85.0, 100.0),
-    "temperature": (35.0, 38.5),
-    "glucose": (70.0, 250.0),
-}
-"""Where the median of a site's readings is, unless its unit is another one."""
 
 _FEW = 3  # less is chance
 _SAID_SHARE = 0.005
@@ -227,7 +217,7 @@ def _first_odd(tally: Tally, g: int, s: int) -> tuple[int, int]:
 
 def _looks_like(column: Column, middle: float, written: Counter[str]) -> str:
     """Name the unit in which a median that is not typical would be; empty where it is typical, or in none."""
-    low, high = _TYPICAL.get(column.name, (-np.inf, np.inf))
+    low, high = MEDIANS.get(column.name, (-np.inf, np.inf))
     if low <= middle <= high:
         return ""
     for unit in units_of(column.ucum)[1 : 1 + len(column.units)]:

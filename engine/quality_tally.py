@@ -19,30 +19,16 @@ from engine.zones import zone_arrays
 from ingest.formats import Replay
 from ingest.formats.observed import Observed
 from ingest.formats.rows import Rows
+from ingest.formats.typical import READINGS
 from ingest.formats.units import units_of
 from ingest.signals import FIRST_ITEM, MAX_CODE, Kind, by_code
 from kernels import data_tally as kernel
 from kernels.localtime import DAY_MS
 
-__all__ = ["SILENT_DAYS", "SUSPECTED", "Column", "Tally", "tally"]
+__all__ = ["SILENT_DAYS", "Column", "Tally", "tally"]
 
 SILENT_DAYS = 7
 """Days without any data that are called a silence, unless it is said otherwise."""
-
-SUSPECTED = {
-    "weight": (40.0, 200.0),
-    "systolic": (80.0, 220.0),
-    "diastolic": (40.0, 130.0),
-    "mean_pressure": (50.0, 160.0),
-    "systolic_standing": (80.0, 220.0),
-    "diastolic_standing": (40.0, 130.0),
-    "spo2": (80.0, 100.0),
-    "temperature": (35.0, 41.0),
-    "glucose": (50.0, 500.0),
-    "height": (130.0, 210.0),
-}
-"""What most readings of adults are, in the signal's unit: a reading that is implausible as it stands and falls in here
-in another unit was probably measured in that one. Used to suspect a unit, never to judge a reading."""
 
 _ROWS = 1 << 18
 _MOST_GROUPS = 1000
@@ -196,7 +182,7 @@ def _shape(columns: list[Column], source: Replay) -> tuple[npt.NDArray[Any], ...
     factor, divisor, shift = np.zeros((size, _UNITS)), np.ones((size, _UNITS)), np.zeros((size, _UNITS))
     usual = np.full((size, 2), np.nan)
     for k, column in enumerate(columns):
-        usual[k] = SUSPECTED.get(column.name, (np.nan, np.nan))
+        usual[k] = READINGS.get(column.name, (np.nan, np.nan))
         for u, unit in enumerate(units_of(column.ucum)[1 : 1 + len(column.units)]):
             factor[k, u], divisor[k, u], shift[k, u] = unit.to.factor, unit.to.divisor, unit.to.shift
     return (

@@ -116,10 +116,20 @@ class Table:
         usual = [name for name in self._names() if name.strip().lower() in SITE_COLUMNS and name not in mine]
         return asked or next(iter(usual), "")
 
-    def check(self) -> None:
-        """Raise FormatError when the file has not the columns, before anything is read."""
+    def check_columns(self) -> None:
+        """Raise FormatError when the file has not the columns."""
         check_columns(self.path, [*self._columns(), *filter(None, [self._site()])], self._names())
+
+    def check(self) -> None:
+        """Raise FormatError when the mapping does not fit the file, before anything is read."""
+        self.check_columns()
         self._cells()
+        for signal, unit in self.mapping.units.items():
+            entry = self.vocabulary.find(signal)
+            if entry is not None and conversion(unit, entry.ucum) is None:
+                legal = ", ".join(legal_units(entry.ucum))
+                msg = f"{self.path}: mapping: units.{signal}: {unit!r}; legal for {entry.name} are {legal}"
+                raise FormatError(msg)
 
     def is_foreign(self) -> bool:
         """Say whether the file has none of the columns that the mapping names: a table of something else."""
