@@ -278,8 +278,8 @@ def replay(
             close_rouge=close_rouge.value if close_rouge else None,
             features=features,
             progress=progress,
+            then=triage.replayed.make,
         )
-        triage.replayed.make(out, progress)
     typer.echo(str(summary))
     if not summary.ok:
         raise typer.Exit(FAILED)

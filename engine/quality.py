@@ -23,7 +23,8 @@ from kernels import data_tally as kernel
 
 __all__ = ["SITE_COLUMNS", "Quality", "SignalAt", "Site", "figures", "inspect", "look_at", "propose"]
 
-_SHOWN_SITES = 40  # in the terminal; all are in JSON and on the page
+_SHOWN = 40  # sites, and findings of a kind, in the terminal
+_ALL = "see the JSON or the page"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +118,9 @@ class Quality:
         lines += [f"  cannot be read, {reason}: {count:,} rows" for reason, count in self.refused.items()]
         lines += _table(self.sites)
         for title, serious in (("likely to make a replay wrong", True), ("to know", False)):
-            some = [said(each) for each in self.findings if each.serious is serious]
-            lines += [f"{title}:", *(f"  - {each}" for each in some)] if some else []
+            some = [f"  - {said(each)}" for each in self.findings if each.serious is serious]
+            lines += [f"{title}:", *some[:_SHOWN]] if some else []
+            lines += [f"  - and {len(some) - _SHOWN:,} more: {_ALL}"] if len(some) > _SHOWN else []
         if not self.findings:
             lines.append("nothing to remark")
         lines += [f"note: {note}" for note in self.notes]
@@ -139,7 +141,7 @@ def figures(site: Site) -> tuple[str, ...]:
 
 
 def _table(sites: Sequence[Site]) -> list[str]:
-    rows = [("site", *SITE_COLUMNS), *((site.name, *figures(site)) for site in sites[:_SHOWN_SITES])]
+    rows = [("site", *SITE_COLUMNS), *((site.name, *figures(site)) for site in sites[:_SHOWN])]
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     lines = [
         "  "
@@ -148,8 +150,8 @@ def _table(sites: Sequence[Site]) -> list[str]:
         )
         for row in rows
     ]
-    more = len(sites) - _SHOWN_SITES
-    return [*lines, f"  and {more:,} more sites: see the JSON or the page"] if more > 0 else lines
+    more = len(sites) - _SHOWN
+    return [*lines, f"  and {more:,} more sites: {_ALL}"] if more > 0 else lines
 
 
 def inspect(

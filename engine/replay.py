@@ -6,7 +6,7 @@ no receipt times: they are taken in event-time order, as if nothing had been lat
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -16,6 +16,9 @@ from engine.line import Line
 from engine.load import load
 from engine.program import Options
 from engine.progress import SILENT, Progress
+from engine.quality import Quality
+from engine.quality_page import write_page
+from engine.quality_words import said
 from engine.replay_input import Asked, Input, Taken, is_log_among, open_input
 from engine.replay_summary import AlertCounts, Summary, summarise
 from engine.report import merge
@@ -61,6 +64,7 @@ def replay(  # noqa: PLR0913 - an option is a parameter
     features: bool = False,
     progress: Progress = SILENT,
     commit_s: float = 30.0,
+    then: Callable[[Path, Progress], object] = lambda _out, _progress: None,
 ) -> Summary:
     """Replay files or a log.
 
@@ -71,7 +75,8 @@ def replay(  # noqa: PLR0913 - an option is a parameter
     protocols : sequence
         Files, or names of shipped protocols.
     out : Path
-        Folder for alerts.parquet, quarantine.parquet, summary.json, summary.txt and strips/; made if it is not there.
+        Folder for alerts.parquet, quarantine.parquet, summary.json, summary.txt and strips/; of files quality.json and
+        quality.html too, before the first reading goes through the line. Made if it is not there.
     mapping : Mappings, optional
         How tables are read.
     zone : str
@@ -89,6 +94,8 @@ def replay(  # noqa: PLR0913 - an option is a parameter
     progress : Progress
     commit_s : float
         Seconds between two moments to which an interrupted replay can go back.
+    then : callable
+        Called with `out` and `progress` when all is written, while an interruption still loses nothing; for the queue.
 
     Returns
     -------
@@ -117,6 +124,7 @@ def replay(  # noqa: PLR0913 - an option is a parameter
     done = False
     try:
         source.prepare(progress)
+        quality = _quality(source, out, progress)
         with loaded.line(shards=shards, time_basis=source.time_basis) as line:
             for shard in line.shards:
                 shard.watch_features = features
@@ -124,13 +132,31 @@ def replay(  # noqa: PLR0913 - an option is a parameter
             if resume:
                 run.go_back(progress)
             run.go(commit_s, progress)
-            summary = run.finish(out, rouge)
+            summary = run.finish(out, rouge, quality)
         replay_strips.write(out, source, progress)
+        then(out, progress)
         done = True
     finally:
         source.close(remove=done)
     shutil.rmtree(work, ignore_errors=True)
     return summary
+
+
+def _quality(source: Input, out: Path, progress: Progress) -> Quality | None:
+    """Look at what is read and write what it is like."""
+    found = source.quality(progress)
+    paths = out / "quality.json", out / "quality.html"
+    if found is None:
+        # Those of a replay before would be taken for this one's.
+        for path in paths:
+            path.unlink(missing_ok=True)
+        return None
+    found.write(paths[0])
+    write_page(found, paths[1])
+    for each in found.findings:
+        if each.serious:
+            progress.note(f"data quality: {said(each)}")
+    return found
 
 
 def _begun(work: Path) -> int:
@@ -151,6 +177,7 @@ class _Run:
         self._fingerprint = fingerprint
         self._start = source.first
         self._readings = 0
+        self._committed = False
         self._held = SCHEMA.to_frame()
         self._open({})
 
@@ -186,6 +213,9 @@ class _Run:
             if time.monotonic() >= due or waiting > _MOST_WAITING:
                 self._commit()
                 due = time.monotonic() + commit_s
+        if self._committed:
+            # What took long enough to be kept on the way is kept at its end too: strips and the queue come after it.
+            self._commit()
 
     def _take(self, taken: Taken) -> None:
         batch, refused = taken.batch, taken.quarantine
@@ -213,6 +243,7 @@ class _Run:
             )
 
     def _commit(self) -> None:
+        self._committed = True
         # Rows first: the checkpoint names their files.
         self._alerts.commit()
         self._refused.commit()
@@ -227,7 +258,7 @@ class _Run:
             self._work / "checkpoints", self._line, self._fingerprint, files, counts, self._held
         )
 
-    def finish(self, out: Path, rouge: str) -> Summary:
+    def finish(self, out: Path, rouge: str, quality: Quality | None) -> Summary:
         """Write what comes out."""
         self._alerts.add(self._held)
         counts = AlertCounts()
@@ -242,7 +273,13 @@ class _Run:
             # That of a replay before would be taken for this one's.
             (out / "features.parquet").unlink(missing_ok=True)
         summary = summarise(
-            out, self._line, counts, self._readings, rouge=rouge, notes=tuple(self._source.notes())
+            out,
+            self._line,
+            counts,
+            self._readings,
+            rouge=rouge,
+            notes=tuple(self._source.notes()),
+            quality=quality,
         )
         summary.write(out)
         return summary

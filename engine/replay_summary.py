@@ -10,6 +10,8 @@ import polars as pl
 from engine.accounts import Account
 from engine.line import Line
 from engine.program import DAY_MS
+from engine.quality import Quality
+from engine.quality_words import said
 from kernels import SOURCE_HASH
 from rules.alerts import Happening
 from rules.explain import notice
@@ -74,6 +76,8 @@ class Summary:
     alerts_by_level: dict[str, int]
     firings: tuple[Firing, ...]
     notes: tuple[str, ...] = ()
+    quality: tuple[str, ...] | None = None
+    """What looks wrong with the data, of what is likely to make the replay wrong; None of a log."""
 
     @property
     def ok(self) -> bool:
@@ -117,6 +121,10 @@ class Summary:
         ]
         lines.append(f"kernels {self.kernels}")
         lines += [f"note: {note}" for note in self.notes]
+        if self.quality is not None:
+            count = f"{len(self.quality):,} findings" if self.quality else "nothing"
+            lines.append(f"data quality: {count} by which it is likely to be wrong; see quality.html")
+            lines += [f"  {each}" for each in self.quality]
         return "\n".join(lines)
 
 
@@ -140,7 +148,14 @@ class AlertCounts:
 
 
 def summarise(
-    out: Path, line: Line, counts: AlertCounts, readings: int, *, rouge: str, notes: tuple[str, ...]
+    out: Path,
+    line: Line,
+    counts: AlertCounts,
+    readings: int,
+    *,
+    rouge: str,
+    notes: tuple[str, ...],
+    quality: Quality | None,
 ) -> Summary:
     """Put together what is known at the end."""
     total: Account = line.accounts.total
@@ -173,4 +188,5 @@ def summarise(
             for key in order
         ),
         notes=notes,
+        quality=tuple(said(each) for each in quality.findings if each.serious) if quality else None,
     )
