@@ -279,6 +279,7 @@ def replay(
             features=features,
             progress=progress,
             then=triage.replayed.make,
+            command=["vigie", *sys.argv[1:]],
         )
     typer.echo(str(summary))
     if not summary.ok:
@@ -420,7 +421,7 @@ def backtest(
             history, base, against=other, changes=changes, spans=spans, terms=terms, progress=progress
         )
         progress.step("report")
-        engine.backtest_study.write(found, out)
+        engine.backtest_study.write(found, out, ["vigie", *sys.argv[1:]])
         engine.backtest_report.write_report(found, out / "report.html", ["vigie", *sys.argv[1:]])
     typer.echo(engine.backtest_study.summary(found))
     typer.echo(f"report: {out / 'report.html'}")

@@ -54,7 +54,7 @@ def write_report(found: Study, path: Path, command: Sequence[str] = ()) -> None:
         work=found.terms.work,
         number=lambda value: number_text(value, 0 if float(value).is_integer() else 1),
         protocols=[(p, notice(p)) for p in found.base.loaded.program.protocols],
-        card=card(found),
+        card=card(found, command),
         command=shlex.join(command),
         shown=_SHOWN,
     )

@@ -4,6 +4,8 @@ A log is taken in the order of arrival, with its receipt times, and gives exactl
 no receipt times: they are taken in event-time order, as if nothing had been late, and end at their last event.
 """
 
+import hashlib
+import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -12,8 +14,9 @@ from pathlib import Path
 import polars as pl
 
 from engine import feature_rows, replay_state, replay_strips
+from engine.card import file_hash, input_hash, made_with, plain_command, protocols_of, write_card
 from engine.line import Line
-from engine.load import load
+from engine.load import Loaded, load
 from engine.program import Options
 from engine.progress import SILENT, Progress
 from engine.quality import Quality
@@ -65,6 +68,7 @@ def replay(  # noqa: PLR0913 - an option is a parameter
     progress: Progress = SILENT,
     commit_s: float = 30.0,
     then: Callable[[Path, Progress], object] = lambda _out, _progress: None,
+    command: Sequence[str] = (),
 ) -> Summary:
     """Replay files or a log.
 
@@ -76,7 +80,7 @@ def replay(  # noqa: PLR0913 - an option is a parameter
         Files, or names of shipped protocols.
     out : Path
         Folder for alerts.parquet, quarantine.parquet, summary.json, summary.txt and strips/; of files quality.json and
-        quality.html too, before the first reading goes through the line. Made if it is not there.
+        quality.html too, before the first reading goes through the line; card.json. Made if it is not there.
     mapping : Mappings, optional
         How tables are read.
     zone : str
@@ -96,6 +100,8 @@ def replay(  # noqa: PLR0913 - an option is a parameter
         Seconds between two moments to which an interrupted replay can go back.
     then : callable
         Called with `out` and `progress` when all is written, while an interruption still loses nothing; for the queue.
+    command : sequence of str
+        What was asked, for the card.
 
     Returns
     -------
@@ -125,6 +131,8 @@ def replay(  # noqa: PLR0913 - an option is a parameter
     try:
         source.prepare(progress)
         quality = _quality(source, out, progress)
+        progress.step("hash of the input")
+        content = input_hash(paths)
         with loaded.line(shards=shards, time_basis=source.time_basis) as line:
             for shard in line.shards:
                 shard.watch_features = features
@@ -132,7 +140,8 @@ def replay(  # noqa: PLR0913 - an option is a parameter
             if resume:
                 run.go_back(progress)
             run.go(commit_s, progress)
-            summary = run.finish(out, rouge, quality)
+            summary = run.finish(out, rouge, quality, content)
+        write_card(_card(summary, loaded, asked, out / "alerts.parquet", command), out / "card.json")
         replay_strips.write(out, source, progress)
         then(out, progress)
         done = True
@@ -157,6 +166,28 @@ def _quality(source: Input, out: Path, progress: Progress) -> Quality | None:
         if each.serious:
             progress.note(f"data quality: {said(each)}")
     return found
+
+
+def _card(
+    summary: Summary, loaded: Loaded, asked: Asked, alerts: Path, command: Sequence[str]
+) -> dict[str, object]:
+    """Say what a replay rests on, and what came of it: whoever has the one gets the other again."""
+    mapping = json.dumps(asked.mapping.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
+    return {
+        "input": summary.input,
+        "time_basis": summary.time_basis,
+        "readings": summary.readings,
+        "patients": summary.patients,
+        **made_with(),
+        "protocols": protocols_of(loaded),
+        "limits_book": loaded.roster.book.digest,
+        "enrolment": loaded.fingerprint,
+        "mapping": hashlib.blake2b(mapping.encode(), digest_size=16).hexdigest(),
+        "zone": asked.zone,
+        "rouge": summary.rouge,
+        "alerts": file_hash(alerts),
+        "command": plain_command(command),
+    }
 
 
 def _begun(work: Path) -> int:
@@ -258,7 +289,7 @@ class _Run:
             self._work / "checkpoints", self._line, self._fingerprint, files, counts, self._held
         )
 
-    def finish(self, out: Path, rouge: str, quality: Quality | None) -> Summary:
+    def finish(self, out: Path, rouge: str, quality: Quality | None, content: str) -> Summary:
         """Write what comes out."""
         self._alerts.add(self._held)
         counts = AlertCounts()
@@ -280,6 +311,7 @@ class _Run:
             rouge=rouge,
             notes=tuple(self._source.notes()),
             quality=quality,
+            content=content,
         )
         summary.write(out)
         return summary

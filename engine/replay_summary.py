@@ -62,6 +62,8 @@ class Summary:
     rouge: str
     protocols: tuple[Used, ...]
     kernels: str
+    input: str
+    """Hash of what the files hold, or of the log's entries."""
     packets: int
     readings: int
     applied: int
@@ -119,7 +121,7 @@ class Summary:
             f"protocol {used.id} {used.version} {used.hash}" + (f": {used.notice}" if used.notice else "")
             for used in self.protocols
         ]
-        lines.append(f"kernels {self.kernels}")
+        lines.append(f"kernels {self.kernels}; input {self.input}; card.json says what it rests on")
         lines += [f"note: {note}" for note in self.notes]
         if self.quality is not None:
             count = f"{len(self.quality):,} findings" if self.quality else "nothing"
@@ -156,6 +158,7 @@ def summarise(
     rouge: str,
     notes: tuple[str, ...],
     quality: Quality | None,
+    content: str,
 ) -> Summary:
     """Put together what is known at the end."""
     total: Account = line.accounts.total
@@ -171,6 +174,7 @@ def summarise(
         rouge=rouge,
         protocols=tuple(Used.of(each) for each in line.program.protocols),
         kernels=SOURCE_HASH,
+        input=content,
         packets=total.received,
         readings=readings,
         applied=total.applied,

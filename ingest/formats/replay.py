@@ -302,7 +302,7 @@ def open_paths(  # noqa: PLR0913 - an option is a parameter
         raise FormatError(msg)
     mapping = (mapping or Mapping()).with_zone(zone)
     vocabulary = Vocabulary(items)
-    notes = [f"{path}: passed over" for path in found.skipped if path.suffix not in _BESIDE]
+    notes = [f"{path.name}: passed over" for path in found.skipped if path.suffix not in _BESIDE]
     files, names = _files(found, mapping, vocabulary, notes)
     state = {
         "form": _FORM,
@@ -342,7 +342,7 @@ def _files(
         if path in found.tables:
             table = Table(path, len(files), how, vocabulary)
             if path not in found.named and table.is_foreign():
-                notes.append(f"{path}: passed over, it has none of the columns of readings")
+                notes.append(f"{path.name}: passed over, it has none of the columns of readings")
             else:
                 # What does not fit is said before hours of reading, not after.
                 table.check()

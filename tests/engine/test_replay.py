@@ -1,6 +1,8 @@
 """Replay: the same input gives the same bytes, whatever the threads, and whatever interrupts it."""
 
+import hashlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +25,7 @@ from rules.alerts import SCHEMA
 
 ROOT = Path(__file__).resolve().parents[2]
 HEART = "insuffisance_cardiaque"
-BESIDE = ("quality.html", "quality.json")
+BESIDE = ("card.json", "quality.html", "quality.json")
 FILES = ("alerts.parquet", "quarantine.parquet", "summary.json", "summary.txt")
 
 
@@ -162,6 +164,52 @@ def test_a_folder_is_replayed_as_one_file_of_the_same_rows(year, tmp_path):
         whole.applied,
         whole.patient_days,
     )
+
+
+def test_the_card_knows_no_machine(year, tmp_path):
+    """The same files elsewhere, under another name, at another time, with other threads: the same card."""
+    shutil.copytree(year / "files", tmp_path / "elsewhere" / "files")
+    cards = []
+    for k, place in enumerate((year, tmp_path / "elsewhere")):
+        out = tmp_path / f"out{k}"
+        command = [
+            "vigie",
+            "replay",
+            str(place / "files"),
+            "--protocol",
+            HEART,
+            "--shards",
+            str(k + 1),
+            f"--out={out}",
+        ]
+        replay([place / "files"], [HEART], out, shards=k + 1, command=command)
+        cards.append((out / "card.json").read_bytes())
+    assert cards[0] == cards[1]
+    card = json.loads(cards[0])
+    assert card["command"] == f"vigie replay files --protocol {HEART}"
+    assert (
+        card["alerts"]
+        == hashlib.blake2b((tmp_path / "out0" / "alerts.parquet").read_bytes(), digest_size=16).hexdigest()
+    )
+    assert card["libraries"]["polars"] == pl.__version__
+    # Another reading is another input, and another limit another protocol.
+    path = next((tmp_path / "elsewhere" / "files").rglob("*.csv"))
+    path.write_text(path.read_text().replace(",kg", ",lb", 1))
+    other = json.loads(replayed(tmp_path / "elsewhere" / "files", tmp_path / "out2"))
+    assert {key for key in card if card[key] != other[key]} >= {"input", "alerts"}
+    assert card["protocols"] == other["protocols"]
+
+
+def replayed(folder, out):
+    replay([folder], [HEART], out)
+    return (out / "card.json").read_text()
+
+
+def test_a_log_has_a_card_too(cohort, tmp_path):
+    replay([cohort / "cohort.log"], [HEART], tmp_path)
+    card = json.loads((tmp_path / "card.json").read_text())
+    assert (card["time_basis"], len(card["input"])) == ("arrival", 32)
+    assert not (tmp_path / "quality.json").exists()
 
 
 def test_the_quality_of_what_is_replayed_is_beside_it(year, tmp_path):

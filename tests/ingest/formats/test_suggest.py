@@ -1,12 +1,15 @@
 """Mappings that are proposed: what names say is taken, what values say is only said."""
 
 import tomllib
+from pathlib import Path
 
 import pytest
 
 from ingest.formats import FormatError, Mappings, load_mapping, open_paths
 from ingest.formats.suggest import suggest
 from ingest.formats.vocabulary import Vocabulary
+
+ROOT = Path(__file__).resolve().parents[3]
 
 WIDE = """Date;Identifiant patient;Poids (kg);PAS;PAD;Pouls;Température;Commentaire
 05/03/2026 08:00;p1;82,4;131;78;70;36,8;rien
@@ -140,3 +143,12 @@ def test_nothing_is_proposed_where_nothing_is_known_or_all_is(tmp_path):
         FormatError, match=r"no column 'patient'.*it has 'ward', 'beds'.*vigie quality .*wards.csv suggests"
     ):
         open_paths([tmp_path / "wards.csv"])
+
+
+def test_the_example_of_the_documentation_is_what_is_proposed(tmp_path):
+    (tmp_path / "export.csv").write_text(WIDE)
+    proposed = propose([tmp_path / "export.csv"]).text.splitlines()
+    page = (ROOT / "docs" / "pilot.md").read_text(encoding="utf-8")
+    example = page.split("```toml\n")[1].split("```")[0].splitlines()
+    assert len(example) > 8
+    assert [line for line in example if not line.startswith("# times") and line not in proposed] == []
