@@ -57,11 +57,9 @@ def input_hash(paths: Sequence[Path]) -> str:
     """
     found = find_paths(paths)
     digest = hashlib.blake2b(digest_size=_DIGEST)
-    for path in (*found.tables, *found.records):
-        # A record's samples are beside its header, in files of the same name.
-        parts = [path] if path in found.tables else _beside(path)
-        for part in parts:
-            digest.update(file_hash(part).encode())
+    # A record's samples are beside its header, in files of the same name.
+    for part in (*found.tables, *(part for path in found.records for part in _beside(path))):
+        digest.update(file_hash(part).encode())
     for path in found.logs:
         _add_log(digest, path)
     return digest.hexdigest()

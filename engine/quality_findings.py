@@ -141,10 +141,15 @@ def _clocks(source: Replay) -> Iterator[Finding]:
             "gap": sum(each.gap for each in seen),
         }
         yield Finding("naive", ALL, "", naive, sum(each.rows for each in seen), detail)
-    for k, each in enumerate(seen):
-        bad = sum(each.refused.values())
-        if each.naive and each.naive + each.gap + bad < each.rows:
-            yield Finding("mixed_offsets", names[k], "", each.naive, each.rows)
+    mixed = [
+        k
+        for k, each in enumerate(seen)
+        if each.naive > 0 and each.naive + each.gap + sum(each.refused.values()) < each.rows
+    ]
+    if mixed:
+        rows = [sum(each) for each in zip(*((seen[k].naive, seen[k].rows) for k in mixed), strict=True)]
+        shown = ", ".join(names[k] for k in mixed[:_MOST_FILES])
+        yield Finding("mixed_offsets", ALL, "", rows[0], rows[1], {"files": len(mixed), "names": shown})
     worst = sorted(
         (k for k, each in enumerate(seen) if each.back >= max(_FEW, _DISORDER_SHARE * each.rows)),
         key=lambda k: -seen[k].back / seen[k].rows,

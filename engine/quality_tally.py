@@ -32,6 +32,7 @@ SILENT_DAYS = 7
 
 _ROWS = 1 << 18
 _MOST_GROUPS = 1000
+_FEW_GROUPS = 20
 _UNITS = 4
 _DST_MS = 28 * DAY_MS
 _ELSEWHERE = 2
@@ -200,8 +201,11 @@ def _groups(source: Replay) -> tuple[list[str], npt.NDArray[np.int32]]:
     """Give the names of the groups, those that a column says first, and the group of each file's other rows."""
     names = list(source.observed.sites)
     bare = [k for k, seen in enumerate(source.observed.files) if not seen.has_site]
-    called = _places([source.paths[k] for k in bare])
-    if len(set(called)) > _MOST_GROUPS:
+    paths = source.paths
+    called = _places([paths[k] for k in bare])
+    places = len(set(called))
+    # A folder or a file a patient is no site.
+    if places > _MOST_GROUPS or (places > _FEW_GROUPS and source.people.count < 2 * places):
         called = [_ALL_FILES] * len(bare)
     number = {name: k for k, name in enumerate(names)}
     for name in called:

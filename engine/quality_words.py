@@ -8,7 +8,8 @@ __all__ = ["KINDS", "said"]
 
 
 def _share(each: Finding) -> str:
-    return f" ({100 * each.count / each.of:.2g} %)" if each.of else ""
+    share = 100 * each.count / each.of if each.of else 0.0
+    return f" ({share:.0f} %)" if share >= 10 else f" ({share:.2g} %)" if each.of else ""
 
 
 def _of(each: Finding, what: str) -> str:
@@ -28,7 +29,8 @@ _SAID: dict[str, Callable[[Finding], str]] = {
         "skipped by them (refused)"
     ),
     "mixed_offsets": lambda f: (
-        f"{_of(f, 'times')} have no offset and the others have one: two sources in one file, or two exports"
+        f"{_of(f, 'times')} of {f.detail['files']} files ({f.detail['names']}) have no offset, and the others of the "
+        "same file have one: two sources, or two exports"
     ),
     "disorder": lambda f: (
         f"{_of(f, 'rows')} stand below a later one of the same patient. A replay sorts them; live they would be late"

@@ -57,12 +57,15 @@ class Input(Protocol):
         Of what is read and how; another one is another replay.
     first, end : int
         `Batch.next_offset` goes from the one to the other, once it is prepared.
+    has_ecg : bool
+        Whether there can be ECG in it.
     """
 
     time_basis: str
     fingerprint: str
     first: int
     end: int
+    has_ecg: bool
 
     def prepare(self, progress: Progress) -> None:
         """Do what takes long before the first batch: files are read and sorted."""
@@ -102,6 +105,7 @@ class FileInput:
         )
         self._folder = folder
         self._zone = asked.zone
+        self.has_ecg = self._files.has_ecg
         self.fingerprint = self._files.fingerprint
         self.first = self.end = 0
 
@@ -141,6 +145,7 @@ class LogInput:
     """A log of Vigie, exactly as it came live: same receipt times, heartbeats too, up to its end of now."""
 
     time_basis = "arrival"
+    has_ecg = True
 
     def __init__(self, path: Path, loaded: Loaded) -> None:
         self._log = LogReader(path)

@@ -142,6 +142,11 @@ class Replay:
         """Cells of a row of each file: 0 in long form and of ECG."""
         return tuple(file.width for file in self._files)
 
+    @property
+    def has_ecg(self) -> bool:
+        """Whether there is a record of ECG among the files."""
+        return any(isinstance(file, Record) for file in self._files)
+
     def sorted_rows(self, rows: int) -> Iterator[Rows]:
         """Give all rows in event-time order, `rows` at a time, as they were read and before they are judged."""
         self.prepare()
@@ -335,11 +340,12 @@ def _files(
         msg = "nothing to replay: no CSV, Parquet or WFDB header was found"
         raise FormatError(msg)
     stems = Counter(path.stem for path in found.records)
+    records = set(found.records)
     held = _SAMPLES_HELD // max(1, len(found.records))
     files: list[Table | Record] = []
     for path in paths:
         how = mapping.for_file(path.name)
-        if path in found.tables:
+        if path not in records:
             table = Table(path, len(files), how, vocabulary)
             if path not in found.named and table.is_foreign():
                 notes.append(f"{path.name}: passed over, it has none of the columns of readings")

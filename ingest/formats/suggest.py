@@ -56,12 +56,16 @@ def suggest(
         A file cannot be read.
     """
     tables = find_paths(paths).tables
-    strange: dict[tuple[str, ...], list[Path]] = {}
+    forms: dict[tuple[str, ...], list[Path]] = {}
     for path in tables:
-        if not _fits(path, mapping.for_file(path.name), vocabulary):
-            form = tuple(column_names(path, mapping.for_file(path.name).separator))
-            strange.setdefault(form, []).append(path)
-    guesses = [(guess(files[0], mapping.separator, vocabulary), files) for files in strange.values()]
+        how = mapping.for_file(path.name)
+        forms.setdefault((str(how), *column_names(path, how.separator)), []).append(path)
+    # One file of each form is looked at: a year of a site may be a thousand files.
+    guesses = [
+        (guess(files[0], mapping.separator, vocabulary), files)
+        for files in forms.values()
+        if not _fits(files[0], mapping.for_file(files[0].name), vocabulary)
+    ]
     guesses = [(each, files) for each, files in guesses if each.useful]
     if not guesses:
         return None

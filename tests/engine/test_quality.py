@@ -100,7 +100,7 @@ FAULTS = {
     "unit_spellings": (put(weight & nord, pl.lit("kilos"), "unit"), "", "weight", 2, {"units": "kilos 640, kg 640"}),
     "refused": (put(some, pl.lit("furlong"), "unit"), "", "", None, {"reason": "UNKNOWN_UNIT"}),
     "naive": (put(time != "", local(""), "time"), "", "", 3840, {"overlap": 0, "gap": 0}),
-    "mixed_offsets": (put(nord, local(""), "time"), "export.csv", "", 1920, {}),
+    "mixed_offsets": (put(nord, local(""), "time"), "", "", 1920, {"names": "export.csv"}),
     "future": (put(some, pl.lit("2027-05-01T08:00:00Z"), "time"), "nord", "", None, {}),
     "ancient": (put(some, pl.lit("1970-01-02T08:00:00Z"), "time"), "nord", "", None, {}),
     "midnight_local": (put(nord, day + "T00:00:00", "time"), "nord", "", 1920, {}),
