@@ -256,6 +256,10 @@ def replay(
         bool, typer.Option("--features", help="Write features.parquet too: what the rules saw.")
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted replay.")] = False,
+    no_queue: Annotated[
+        bool,
+        typer.Option("--no-queue", help="Leave out queue.sqlite, which takes longest where alerts are many."),
+    ] = False,
 ) -> None:
     """Send recorded readings or ECG through the line, as if they came now; write the alerts and a summary."""
     import engine.replay
@@ -278,7 +282,7 @@ def replay(
             close_rouge=close_rouge.value if close_rouge else None,
             features=features,
             progress=progress,
-            then=triage.replayed.make,
+            then=triage.replayed.leave_out if no_queue else triage.replayed.make,
             command=["vigie", *sys.argv[1:]],
         )
     typer.echo(str(summary))
@@ -323,7 +327,8 @@ def quality(
     proposed = engine.quality.propose(paths, mapping=columns, zone=zone, protocols=protocol, given=given)
     if proposed:
         typer.echo(proposed.text, nl=False)
-        typer.echo(f"no known columns: {', '.join(proposed.files)}", err=True)
+        more = f" and {len(proposed.files) - 5:,} more" if len(proposed.files) > 5 else ""
+        typer.echo(f"no known columns: {', '.join(proposed.files[:5])}{more}", err=True)
         typer.echo("on standard output is a mapping that may fit: save it, then --mapping FILE", err=True)
         for each in proposed.to_decide:
             typer.echo(f"to decide: {each}", err=True)

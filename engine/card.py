@@ -25,9 +25,9 @@ _DIGEST = 16
 _LOG_BYTES = 8 << 20
 _LOG_ENTRIES = 4096
 
-_WITHOUT_VALUE = {"--resume"}
+_WITHOUT_VALUE = {"--resume", "--no-queue"}
 _WITH_VALUE = {"--out", "--kept", "--shards"}
-"""Options that change nothing of what comes out."""
+"""Options that change no alert."""
 
 _ZONE = "--zone"  # Europe/Paris is no path
 

@@ -1,14 +1,12 @@
 """What a set of files is like, counted over all of its readings in event-time order, site by site.
 
-The site of a row is what a column of the file says, else the folder under the one that was named, else the file. One
+The site of a row is what a column of the file says, else the folder below the one that all are in, else the file. One
 pass over the sorted readings, in bounded memory: 30 bytes a patient, 24 a patient and signal, one a patient and
 site, 1.5 kB a site and signal, 40 kB a site. Nothing is judged here, and nothing changed.
 """
 
-import os.path
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -201,8 +199,7 @@ def _groups(source: Replay) -> tuple[list[str], npt.NDArray[np.int32]]:
     """Give the names of the groups, those that a column says first, and the group of each file's other rows."""
     names = list(source.observed.sites)
     bare = [k for k, seen in enumerate(source.observed.files) if not seen.has_site]
-    paths = source.paths
-    called = _places([paths[k] for k in bare])
+    called = [source.places[k] for k in bare]
     places = len(set(called))
     # A folder or a file a patient is no site.
     if places > _MOST_GROUPS or (places > _FEW_GROUPS and source.people.count < 2 * places):
@@ -215,15 +212,6 @@ def _groups(source: Replay) -> tuple[list[str], npt.NDArray[np.int32]]:
     group_of_file = np.zeros(len(source.observed.files), np.int32)
     group_of_file[bare] = [number[name] for name in called]
     return names, group_of_file
-
-
-def _places(paths: list[Path]) -> list[str]:
-    """Give each file the folder that it is in under the one that all are in; its own name where it is in none."""
-    whole = [path.absolute() for path in paths]
-    if not whole:
-        return []
-    root = Path(os.path.commonpath([path.parent for path in whole]))
-    return [path.relative_to(root).parts[0] for path in whole]
 
 
 def _empty(

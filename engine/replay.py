@@ -21,7 +21,6 @@ from engine.program import Options
 from engine.progress import SILENT, Progress
 from engine.quality import Quality
 from engine.quality_page import write_page
-from engine.quality_words import said
 from engine.replay_input import Asked, Input, Taken, is_log_among, open_input
 from engine.replay_summary import AlertCounts, Summary, summarise
 from engine.report import merge
@@ -162,9 +161,10 @@ def _quality(source: Input, out: Path, progress: Progress) -> Quality | None:
         return None
     found.write(paths[0])
     write_page(found, paths[1])
-    for each in found.findings:
-        if each.serious:
-            progress.note(f"data quality: {said(each)}")
+    if found.serious:
+        progress.note(
+            f"data quality: {found.serious:,} findings by which the replay is likely to be wrong: {paths[1]}"
+        )
     return found
 
 
@@ -194,7 +194,9 @@ def _begun(work: Path) -> int:
     """When the replay was begun, ms UTC: what lies after it has not happened. Kept, so that it is one time for all."""
     path = work / "begun"
     if not path.exists():
-        path.write_text(str(time.time_ns() // 1_000_000), encoding="ascii")
+        unfinished = path.with_name("begun.new")
+        unfinished.write_text(str(time.time_ns() // 1_000_000), encoding="ascii")
+        unfinished.replace(path)
     return int(path.read_text(encoding="ascii"))
 
 

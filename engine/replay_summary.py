@@ -26,6 +26,10 @@ _ROUGE = {
 }
 
 
+_SHOWN = 20
+"""Findings on data quality that the text has; summary.json has all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Used:
     """A protocol as it was."""
@@ -126,7 +130,7 @@ class Summary:
         if self.quality is not None:
             count = f"{len(self.quality):,} findings" if self.quality else "nothing"
             lines.append(f"data quality: {count} by which it is likely to be wrong; see quality.html")
-            lines += [f"  {each}" for each in self.quality]
+            lines += [f"  {each}" for each in self.quality[:_SHOWN]]
         return "\n".join(lines)
 
 

@@ -481,6 +481,17 @@ def test_a_folder_used_again_holds_the_last_replay_alone(run, tmp_path):
     assert status == 0
     assert {row["patient"] for row in json.loads(out)} == {"second"}
     assert not list((tmp_path / "out").glob("queue.sqlite.new*"))
+    asked = (
+        tmp_path / "first.csv",
+        "--protocol",
+        "insuffisance_cardiaque",
+        "--out",
+        tmp_path / "out",
+        "--no-queue",
+    )
+    status, _, err = run("replay", *asked)
+    assert status == 0, err
+    assert not list((tmp_path / "out").glob("queue.sqlite*"))
 
 
 def test_quality_proposes_a_mapping_then_says_what_the_files_are_like(run, tmp_path):

@@ -290,7 +290,9 @@ class Table:
             )
             # An empty cell is no reading; a row that is refused as a whole stands once, at its first cell.
             at = np.flatnonzero((whole == 0) & ~empty.to_numpy() if j else (whole != 0) | ~empty.to_numpy())
-            self._saw_unit(spec.signal, f"{spec.unit} (mapping)", int((whole[at] == 0).sum()))
+            entry = self.vocabulary.find(spec.signal)  # which may be called by its LOINC code
+            if entry is not None:
+                self._saw_unit(entry.name, f"{spec.unit} (mapping)", int((whole[at] == 0).sum()))
             value, missing = _number(column, self.mapping.decimal)
             reason = _first(whole[at], _bad_row(missing[at]))
             rows = Rows(

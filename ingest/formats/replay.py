@@ -2,10 +2,11 @@
 
 import hashlib
 import json
+import os.path
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Mapping as Dict
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -67,7 +68,8 @@ class Replay:
     """Files as one source of batches.
 
     Use it in a ``with`` statement: it keeps a folder of sorted readings, removed at the end unless a folder was given.
-    `notes` says what a person should know of the input: files passed over, records without a date.
+    `notes` says what a person should know of the input: files passed over, records without a date. `places` says where
+    each file is from, if no column of it does: the folder that it was found in, or its own name.
     """
 
     def __init__(  # noqa: PLR0913 - made by `open_paths`
@@ -83,11 +85,13 @@ class Replay:
         latest_ms: int,
         span_ms: int | None,
         notes: list[str],
+        places: Sequence[str],
     ) -> None:
         self.progress = Progress(files=len(files))
         self.sources = tuple(names)
         self.fingerprint = fingerprint
         self.notes = notes
+        self.places = tuple(places)
         self._files = files
         self._vocabulary = vocabulary
         self._batch_rows = batch_rows
@@ -131,11 +135,6 @@ class Replay:
     def latest_ms(self) -> int:
         """When "now" is, ms UTC."""
         return self._latest_ms
-
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """The files, by their number; `sources` are their short names."""
-        return tuple(file.path for file in self._files)
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -320,6 +319,7 @@ def open_paths(  # noqa: PLR0913 - an option is a parameter
     return Replay(
         files, names, vocabulary, spill, fingerprint,
         batch_rows=batch_rows, run_rows=run_rows, latest_ms=latest, span_ms=span_ms, notes=notes,
+        places=_places(files, names, found),
     )  # fmt: skip
 
 
@@ -374,6 +374,21 @@ def _files(
             f"{len(undated)} ECG records have no date: they begin on 2000-01-03 (mapping: wfdb.start)"
         )
     return files, _names([file.path for file in files])
+
+
+def _places(files: list[Table | Record], names: list[str], found: Found) -> list[str]:
+    """Give each file the folder that it is in below the one that all are in; its name where it is in none or was named.
+
+    Nothing of where that one is on the machine is in it.
+    """
+    parents = [file.path.absolute().parent for file in files if file.path not in found.named]
+    root = Path(os.path.commonpath(parents)) if parents else Path("/")
+    if root == Path(root.anchor):
+        return names
+    return [
+        name if file.path in found.named else file.path.absolute().relative_to(root).parts[0]
+        for file, name in zip(files, names, strict=True)
+    ]
 
 
 def _names(paths: list[Path]) -> list[str]:
