@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from engine.program import DAY_MS
 from engine.progress import Progress
+from engine.quality import Quality
 from engine.replay_input import Input, Taken
 from ingest.columns import Batch, PacketKind, Quarantine
 from ingest.selection import picked
@@ -116,6 +117,7 @@ class Reordered:
         self.time_basis = order.time_basis
         self.fingerprint = f"{source.fingerprint} {order.words}"
         self.first = self.end = 0
+        self.has_ecg = source.has_ecg
         self.beyond = 0
         """Packets that were later than the order's slack."""
         self._waiting: dict[int, list[_Part]] = defaultdict(list)
@@ -125,6 +127,10 @@ class Reordered:
         """See `Input`."""
         self._source.prepare(progress)
         self.first, self.end = self._source.first, self._source.end
+
+    def quality(self, progress: Progress) -> Quality | None:
+        """See `Input`."""
+        return self._source.quality(progress)
 
     def batches(self, start: int) -> Iterator[Taken]:
         """See `Input`; from the beginning only, as what comes first may stand last in the source."""
