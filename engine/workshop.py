@@ -27,8 +27,10 @@ from engine.backtest_report import page, pieces
 from engine.backtest_study import Side, Study, Terms, beside, side
 from engine.load import Loaded, load
 from engine.program import DAY_MS, Options
+from engine.protocols import load_all
 from engine.replay_input import Asked
 from ingest.formats import Mappings
+from rules.errors import ProtocolError
 
 __all__ = ["DAYS", "Answer", "Day", "Question", "Reach", "Source", "Workshop", "WorkshopError"]
 
@@ -67,6 +69,8 @@ class Source:
         Folder for what the first pass finds; it holds nothing else, and old passes are removed from it.
     protocols : tuple of str
         Files, or names of shipped protocols.
+    candidates : tuple of (str, str)
+        Id of a protocol, and the file of another version of it.
     limits, enrolment : Path, optional
         As of the service.
     zone : str
@@ -78,6 +82,7 @@ class Source:
     limits: Path | None = None
     enrolment: Path | None = None
     zone: str = "Europe/Paris"
+    candidates: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,7 @@ class Question:
     `patients` of the cell; `now` the limits of the cell that hold now, `tried` those to try, by (protocol, limit), in
     the limit's unit; `outcomes` rows of `OUTCOMES`. `since_ms` (ms UTC): alerts from then on alone are counted. `live`:
     the base is what was raised live, with the limits of then; otherwise it is what those of now would have raised.
+    `candidate`: the other version of the protocol is tried, with the cell's limits of now where it has them.
     """
 
     patients: frozenset[str]
@@ -96,6 +102,7 @@ class Question:
     outcomes: tuple[tuple[str, int, str], ...] = ()
     since_ms: int | None = None
     live: bool = False
+    candidate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +178,7 @@ class Workshop:
             self.close()
             msg = "le calcul s’est arrêté : réessayez"
             raise WorkshopError(msg) from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, ProtocolError) as error:
             raise WorkshopError(str(error)) from error
 
     def rest(self) -> None:
@@ -213,6 +220,7 @@ class _Bench:
     history: History
     reach: Reach
     made_s: float
+    candidates: dict[str, Loaded]
     sides: dict[object, Side] = field(default_factory=dict)
 
 
@@ -233,24 +241,31 @@ def _begin(parent: int) -> None:
 def _bench(source: Source) -> _Bench:
     found = _BENCHES.get(source)
     if found is None or time.monotonic() - found.made_s > STALE_S:
-        # In a trial nobody closes what was never raised: a ROUGE ends with its condition, on both sides.
-        loaded = load(
-            source.protocols,
-            limits=source.limits,
-            enrolment=source.enrolment,
-            zone=source.zone,
-            options=Options(close_at_recovery=True),
-        )
+        loaded = _loaded(source)
+        candidates = {name: _loaded(source, name, file) for name, file in source.candidates}
         asked = Asked((source.log,), Mappings(), source.zone, time.time_ns() // 1_000_000)
         history = History(asked, source.kept)
         first = history.judge(loaded, of_cell={})
         kept = first.kept
         reach = Reach(kept.readings, kept.patients, kept.first_ms, kept.last_ms)
-        found = _BENCHES[source] = _Bench(source, loaded, history, reach, time.monotonic())
+        found = _BENCHES[source] = _Bench(source, loaded, history, reach, time.monotonic(), candidates)
         for old in source.kept.iterdir():
             if old != first.folder:
                 shutil.rmtree(old, ignore_errors=True)
     return found
+
+
+def _loaded(source: Source, candidate: str = "", file: str = "") -> Loaded:
+    """Load what the service runs by, with a candidate in the place of the protocol that it is another version of."""
+    names = [file if candidate and load_all([each])[0].id == candidate else each for each in source.protocols]
+    # In a trial nobody closes what was never raised: a ROUGE ends with its condition, on both sides.
+    return load(
+        names,
+        limits=source.limits,
+        enrolment=source.enrolment,
+        zone=source.zone,
+        options=Options(close_at_recovery=True),
+    )
 
 
 def _reach(source: Source) -> Reach:
@@ -270,8 +285,13 @@ def _answer(source: Source, question: Question) -> Answer:
         since_ms=since if since > reach.first_ms else None,
     )
     base = None if question.live else dict(question.now)
-    mine = _side(bench, base, terms, question)
-    theirs = _side(bench, {**question.now, **question.tried}, terms, question) if question.tried else None
+    mine = _side(bench, bench.loaded, base, terms, question)
+    theirs = None
+    if question.candidate:
+        other = bench.candidates[question.protocol]
+        theirs = _side(bench, other, _where_it_has_them(other, question.now), terms, question)
+    elif question.tried:
+        theirs = _side(bench, bench.loaded, {**question.now, **question.tried}, terms, question)
     found = beside(mine, theirs, terms, {})
     said = pieces(found)
     return Answer(
@@ -286,17 +306,35 @@ def _answer(source: Source, question: Question) -> Answer:
     )
 
 
+def _where_it_has_them(
+    loaded: Loaded, limits: Mapping[tuple[str, str], float]
+) -> dict[tuple[str, str], float]:
+    """Give those limits that protocols have, in whose range the value is."""
+    protocols = {each.id: each for each in loaded.program.protocols}
+    out = {}
+    for (owner, name), value in limits.items():
+        limit = protocols[owner].limits.get(name)
+        if limit is not None and limit.min <= value <= limit.max:
+            out[owner, name] = value
+    return out
+
+
 def _side(
-    bench: _Bench, of_cell: Mapping[tuple[str, str], float] | None, terms: Terms, question: Question
+    bench: _Bench,
+    loaded: Loaded,
+    of_cell: Mapping[tuple[str, str], float] | None,
+    terms: Terms,
+    question: Question,
 ) -> Side:
     """Judge one side, or take what was judged before."""
     key = (
+        loaded.program.hash,
         None if of_cell is None else tuple(sorted(of_cell.items())),
         question.patients, question.protocol, question.outcomes, question.since_ms,
     )  # fmt: skip
     found = bench.sides.get(key)
     if found is None:
-        judged = bench.history.judge(bench.loaded, of_cell=of_cell)
+        judged = bench.history.judge(loaded, of_cell=of_cell)
         mine = dataclasses.replace(
             judged,
             transitions=judged.transitions.filter(pl.col("protocol") == question.protocol),
@@ -306,7 +344,7 @@ def _side(
         )
         if len(bench.sides) >= _KEPT:
             bench.sides.clear()
-        found = bench.sides[key] = side(mine, bench.loaded, terms)
+        found = bench.sides[key] = side(mine, loaded, terms)
     return found
 
 

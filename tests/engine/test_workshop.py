@@ -1,6 +1,7 @@
 """The workshop answers what a back-test of the same log finds, from a process that may be killed and comes again."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from engine.backtest_judge import only
 from engine.backtest_measures import episodes
 from engine.load import load
 from engine.program import DAY_MS, Options
+from engine.protocols import find
 from engine.replay_input import Asked
 from engine.workshop import Question, Source, Workshop, WorkshopError
 from ingest import simulator
@@ -30,7 +32,14 @@ LIMIT = (HEART, "gain_3d_kg")
 def source(tmp_path_factory):
     folder = tmp_path_factory.mktemp("workshop")
     simulator.simulate(30, 30, 3, folder / "log", format="log", slot_s=600)
-    return Source(folder / "log", folder / "kept", (HEART, COVID))
+    text = find(HEART).read_text(encoding="utf-8")
+    other, count = re.subn(r"(\[limits\.gain_3d_kg\][^\[]*?default = )2\.0", r"\g<1>1.25", text)
+    assert count == 1
+    (folder / "other.toml").write_text(
+        other.replace('version = "0.1.0"', 'version = "0.2.0"', 1), encoding="utf-8"
+    )
+    candidates = ((HEART, str(folder / "other.toml")),)
+    return Source(folder / "log", folder / "kept", (HEART, COVID), candidates=candidates)
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +107,15 @@ def test_from_some_time_on_beside_what_was_live(workshop, judged, patients):
     assert answer.figures["base"]["alerts"] == len(heart(judged[2], patients, since))
     assert answer.figures["changed"]["alerts"] == len(heart(judged[1], patients, since))
     assert len(answer.days) in {7, 8}
+
+
+def test_another_version_in_the_shadow_beside_what_was_live(workshop, judged, patients):
+    """Its limit is the one that was tried above: the same alerts."""
+    answer = workshop.ask(Question(patients, HEART, {}, {}, live=True, candidate=True))
+    assert answer.figures["base"]["alerts"] == len(heart(judged[2], patients))
+    assert answer.figures["changed"]["alerts"] == len(heart(judged[1], patients))
+    mine = workshop.ask(Question(patients, HEART, {(HEART, "gain_3d_kg"): 5.0}, {}, candidate=True))
+    assert mine.figures["changed"]["alerts"] < answer.figures["changed"]["alerts"]
 
 
 def test_outcomes_are_held_against_both_sides(workshop, judged, patients):

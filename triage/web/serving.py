@@ -9,7 +9,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
@@ -23,11 +23,12 @@ import triage.store
 from engine.config import Settings
 from engine.enrolment import read as read_enrolment
 from engine.program import DAY_MS
-from engine.protocols import load_all
+from engine.protocols import load_all, load_candidates
 from engine.service import listen
 from engine.workshop import Source, Workshop
 from ingest.server.guard import guarded
 from rules.limits import LimitBook
+from rules.protocol import Protocol
 from triage import policy
 from triage.identity import register as registers
 from triage.people import oidc, seal
@@ -121,6 +122,7 @@ class Pages:
 
     def _build(self, settings: Settings, register: str) -> None:
         protocols = tuple(load_all(settings.protocols))
+        candidates = tuple(load_candidates(settings.candidates, protocols))
         rules = policy.read(settings.policy)
         settings.data.mkdir(parents=True, exist_ok=True)
         store = self._open.enter_context(
@@ -146,12 +148,19 @@ class Pages:
             provider,
             key,
             https=origin.scheme == "https" or settings.tls_certificate is not None,
-            workshop=None if settings.log else self._open.enter_context(closing(Workshop(_source(settings)))),
+            workshop=self._workshop(settings, candidates),
             outcomes_file=settings.outcomes,
+            candidates=candidates,
         )
         self.site.outcomes()  # a file that cannot be used is said now, not to who tries a limit
         self._names = [protocol.id for protocol in protocols]
         self._enrolled_at = -1.0
+
+    def _workshop(self, settings: Settings, candidates: Sequence[Protocol]) -> Workshop | None:
+        """Make the workshop, where the log is a file of this machine."""
+        if settings.log:
+            return None
+        return self._open.enter_context(closing(Workshop(_source(settings, candidates))))
 
     def _enrol(self) -> None:
         """Take the enrolment when it has changed: who is in which cell."""
@@ -251,7 +260,7 @@ def served(site: Site, settings: Settings, *others: tuple[float, Callable[[], ob
         clockwork.stop()
 
 
-def _source(settings: Settings) -> Source:
+def _source(settings: Settings, candidates: Sequence[Protocol]) -> Source:
     return Source(
         settings.data / "log",
         settings.data / "workshop",
@@ -259,6 +268,7 @@ def _source(settings: Settings) -> Source:
         settings.limits,
         settings.enrolment,
         settings.zone,
+        tuple(zip((each.id for each in candidates), settings.candidates, strict=True)),
     )
 
 

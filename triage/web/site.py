@@ -109,6 +109,8 @@ class Site:
         Where limits are tried; there is none where the log is not a file of this machine.
     outcomes_file : Path, optional
         What became of patients, besides what closings say.
+    candidates : sequence of Protocol
+        Other versions of protocols in force, which run in the shadow.
     """
 
     store: Store
@@ -126,6 +128,7 @@ class Site:
     programs: Attempts = field(default_factory=lambda: Attempts(a_minute=1200, a_second=100, burst=2000))
     workshop: Workshop | None = None
     outcomes_file: Path | None = None
+    candidates: tuple[Protocol, ...] = ()
     desk: Desk = field(init=False)
     proposals: Proposals = field(init=False)
     limit_desk: LimitDesk = field(init=False)

@@ -86,7 +86,9 @@ def of_proposal(site: Site, each: Proposal) -> Trial:
     return out
 
 
-def ask(site: Site, of: Trial, since_ms: int | None = None, *, live: bool = False) -> Answer:
+def ask(
+    site: Site, of: Trial, since_ms: int | None = None, *, live: bool = False, candidate: bool = False
+) -> Answer:
     """Put a trial to the workshop; see `engine.workshop.Question`.
 
     Raises
@@ -111,6 +113,7 @@ def ask(site: Site, of: Trial, since_ms: int | None = None, *, live: bool = Fals
         outcomes=outcomes.closings(site.store.engine, of.cell, site.now_ms() - DAYS * DAY_MS) + known,
         since_ms=since_ms,
         live=live,
+        candidate=candidate,
     )
     return site.workshop.ask(question)
 

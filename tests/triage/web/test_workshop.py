@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from engine.enrolment import Enrolled
+from engine.protocols import find, load_candidates
 from engine.workshop import Source, Workshop
 from ingest import simulator
 from ingest.simulator.truth import patient_ids
@@ -29,8 +30,14 @@ def atelier(site, log):
     """The site with a workshop on a log of 24 patients, of whom every third is of the other cell."""
     enrolled = {each: Enrolled((HEART,), "Sud" if i % 3 == 2 else "Nord") for i, each in enumerate(PATIENTS)}
     cells.take(site.queue.engine, enrolled)
-    site.site.workshop = Workshop(Source(log, log.parent / "kept", (HEART, "covidom")))
+    text = find(HEART).read_text(encoding="utf-8")
+    other = log.parent / "other.toml"
+    other.write_text(text.replace('version = "0.1.0"', 'version = "0.2.0"', 1), encoding="utf-8")
+    site.site.candidates = tuple(load_candidates([other], site.site.protocols))
+    source = Source(log, log.parent / "kept", (HEART, "covidom"), candidates=((HEART, str(other)),))
+    site.site.workshop = Workshop(source)
     yield site
+    site.site.candidates = ()
     site.site.workshop.close()
     site.site.workshop = None
 
@@ -162,6 +169,18 @@ def test_another_cell_and_its_proposals_are_not_there(atelier):
         assert roy.get(f"/atelier/{HEART}?cellule=Sud").status_code == 404
         assert tried(atelier, roy, cell="Sud", gain_3d_kg="1,5").status_code == 404
         assert f"propositions/{number}" not in roy.get("/atelier").text
+
+
+def test_another_version_runs_in_the_shadow(atelier):
+    with atelier.client("dr.petit") as client, atelier.client("marie") as nurse:
+        assert f"/atelier/versions/{HEART}" in client.get("/atelier").text
+        page = client.get(f"/atelier/versions/{HEART}?cellule=Nord")
+        assert page.status_code == 200
+        assert "0.1.0 → 0.2.0" in page.text
+        assert "Jour après jour" in page.text
+        assert counts(page.text) == {"gagnées": 0, "perdues": 0}
+        assert client.get("/atelier/versions/covidom").status_code == 404
+        assert nurse.get(f"/atelier/versions/{HEART}").status_code == 404
 
 
 def test_what_is_no_protocol_and_a_form_of_another_session(atelier):

@@ -1,13 +1,17 @@
 """The workshop: a cardiologist moves limits of a cell, sees what that would have done, and proposes it."""
 
+from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, HTTPException, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.responses import RedirectResponse, Response
 
+from engine.program import protocol_signals
 from engine.workshop import Answer, WorkshopError
+from rules.protocol_diff import differences
+from rules.signature import statement
 from triage.people.person import Person
 from triage.people.rights import Act
 from triage.web.site import Site
@@ -57,9 +61,39 @@ def routes(site: Site) -> APIRouter:
             person,
             cell=cell,
             protocols=site.protocols,
+            candidates=site.candidates,
             proposals=site.proposals.all(person.cells),
             Stage=Stage,
             problem="" if site.workshop is not None else NOT_HERE,
+            counts=site.counts(person),
+            tab="workshop",
+        )
+
+    @router.get("/versions/{protocol}")
+    def version(request: Request, protocol: str, cellule: Cell = "") -> Response:
+        """Show another version of a protocol beside the one in force: it runs in the shadow, day after day."""
+        person = site.allowed(request, Act.LIMITS)
+        of = of_form(site, cell_of(person, cellule), protocol)
+        candidate = next((each for each in site.candidates if each.id == protocol), None)
+        if candidate is None:
+            raise HTTPException(404)
+        site.seen(person, "candidate seen", protocol, of.cell)
+        answer: Answer | None = None
+        problem = ""
+        try:
+            answer = ask(site, of, live=True, candidate=True)
+        except WorkshopError as error:
+            problem = str(error)
+        on = datetime.fromtimestamp(site.now_ms() / 1000, site.zone).date()
+        return site.page(
+            "version.html",
+            person,
+            trial=of,
+            candidate=candidate,
+            signed=statement(candidate, on),
+            differences=differences(of.protocol, candidate, protocol_signals()),
+            answer=answer,
+            problem=problem,
             counts=site.counts(person),
             tab="workshop",
         )
