@@ -55,7 +55,10 @@ def test_what_is_no_candidate_is_refused(other):
     in_force = protocols.load_all(["covidom"])
     of = "insuffisance_cardiaque"
     for given, said in (
-        ([other("heart.toml", of=of)], f"{of} is not among the protocols in force.*one other version each of covidom"),
+        (
+            [other("heart.toml", of=of)],
+            f"{of} is not among the protocols in force.*one other version each of covidom",
+        ),
         ([protocols.find("covidom")], "is the version of covidom that is in force"),
         ([other(), other("second.toml", now='version = "0.3.0"')], "is a second candidate for covidom"),
     ):
