@@ -229,6 +229,7 @@ class _Run:
         segments, counts, self._held = found
         self._open(segments)
         self._readings = counts["readings"]
+        self._committed = True
         self._start = self._line.next_offset
         progress.note(f"going on at {self._start:,} of {self._source.end:,}")
 

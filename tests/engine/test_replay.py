@@ -270,14 +270,19 @@ def test_interrupted_when_all_is_through_it_need_not_go_through_again(cohort, tm
     def interrupted(_out, _progress):
         raise KeyboardInterrupt
 
+    subprocess.run(
+        [sys.executable, "-c", KILLED, cohort / "cohort.parquet", tmp_path, "1"], cwd=ROOT, check=False
+    )
+    # Resumed, it comes to its end before the next moment to keep something, and is interrupted then.
     with pytest.raises(KeyboardInterrupt):
-        replay([cohort / "cohort.parquet"], [HEART], tmp_path, commit_s=0, then=interrupted)
+        replay([cohort / "cohort.parquet"], [HEART], tmp_path, resume=True, shards=2, then=interrupted)
     notes, made = Notes(), []
     replay(
         [cohort / "cohort.parquet"],
         [HEART],
         tmp_path,
         resume=True,
+        shards=2,
         progress=notes,
         then=lambda out, _: made.append(out),
     )
