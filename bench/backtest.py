@@ -15,8 +15,9 @@ from pathlib import Path
 
 import polars as pl
 
-from engine.backtest import History, Judged
+from engine.backtest import History
 from engine.backtest_compare import compare
+from engine.backtest_judge import Judged
 from engine.backtest_measures import Measures, episodes, measure
 from engine.backtest_outcomes import read_outcomes
 from engine.backtest_study import with_limits

@@ -61,6 +61,7 @@ def setting(  # noqa: PLR0913 - the nine words of an act
     author: str,
     text: str,
     *,
+    of_cell: bool = False,
     workplace: str,
     seq: int,
     t_ms: int,
@@ -75,6 +76,8 @@ def setting(  # noqa: PLR0913 - the nine words of an act
         In the limit's unit, a whole number of thousandths; None takes back.
     author, text : str
         Who and why: see `ingest.packet.limit_act`.
+    of_cell : bool
+        Whether it is the limit of the patient's cell, over which the patient's own wins.
     workplace, seq, t_ms
         As `closing`.
 
@@ -91,7 +94,8 @@ def setting(  # noqa: PLR0913 - the nine words of an act
     if milli is not None and milli / MILLI != value:
         msg = f"value {value}: legal are whole thousandths"
         raise ValueError(msg)
-    return packet.limit_act(patient, workplace, seq, t_ms, limit_key(protocol, limit), milli, author, text)
+    key = limit_key(protocol, limit)
+    return packet.limit_act(patient, workplace, seq, t_ms, key, milli, author, text, of_cell=of_cell)
 
 
 def limit_keys(program: Program) -> Mapping[int, int]:

@@ -1,7 +1,7 @@
 """Back-test: what protocols would have raised on a history, judged again in seconds after the first pass.
 
 The first pass takes the history through the line as a replay does, and keeps what the kernels found
-(`engine.found`). Judging goes over that with `engine.judging`, as the line does: a back-test over a log gives the
+(`engine.found`). Judging goes over that (`engine.backtest_judge`) as the line does: a back-test over a log gives the
 alerts that were live. Where a change asks for other features, the first pass is made again, by itself.
 """
 
@@ -9,82 +9,26 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-import polars as pl
-import pyarrow as pa
 
+from engine.backtest_judge import Judged, judge
 from engine.card import input_hash
-from engine.found import Keeper, Kept, Part
-from engine.judging import Judge, Verdicts, patient_order
-from engine.limits import Limits
+from engine.found import Keeper, Kept
 from engine.load import Loaded
 from engine.plan import make_plan
 from engine.progress import SILENT, Progress
+from engine.reorder import Delays, Measured, Reordered
 from engine.replay_input import Asked, Input, open_input
-from engine.report import alert_ids
-from engine.state import State
 from ingest.formats import find_paths
-from kernels import SOURCE_HASH, lifecycle
+from kernels import SOURCE_HASH
 from rules.errors import close_names
-from rules.levels import Level
 from rules.protocol import Protocol
 
-__all__ = ["TRANSITIONS", "History", "Judged", "changed_limits", "features_key", "judge"]
+__all__ = ["History", "changed_limits", "features_key"]
 
-TRANSITIONS = pl.Schema(
-    {
-        "alert_id": pl.String,
-        "patient": pl.String,
-        "protocol": pl.String,
-        "problem": pl.String,
-        "rule": pl.String,
-        "opened_by": pl.String,
-        "level": pl.String,
-        "kind": pl.String,  # opened, raised, recovered, latched, closed
-        "onset_ms": pl.Int64,
-        "t_ms": pl.Int64,
-        "clock_ms": pl.Int64,
-    }
-)
-"""Columns of what is judged: as in `rules.alerts.SCHEMA`, without evidence; times in ms UTC."""
-
-_KINDS = {
-    int(lifecycle.OPENED): "opened",
-    int(lifecycle.RAISED): "raised",
-    int(lifecycle.RECOVERED): "recovered",
-    int(lifecycle.LATCHED): "latched",
-    int(lifecycle.CLOSED): "closed",
-}
 _DIGEST = 12
-
-
-@dataclass(slots=True)
-class Judged:
-    """What came of a history under some protocols.
-
-    Attributes
-    ----------
-    folder, kept : Path, Kept
-        What it was judged from.
-    transitions : DataFrame
-        `TRANSITIONS`, in the order of the line: by clock, then by patient.
-    follow_up : DataFrame
-        patient, first_ms, newest_ms: what was known of each.
-    undetermined : mapping of (protocol, rule) to float
-        Share of the verdicts that lacked data.
-    """
-
-    protocols: tuple[Protocol, ...]
-    folder: Path
-    kept: Kept
-    transitions: pl.DataFrame
-    follow_up: pl.DataFrame
-    undetermined: Mapping[tuple[str, str], float]
 
 
 def features_key(loaded: Loaded) -> str:
@@ -168,17 +112,35 @@ class History:
     shards : int
         Threads. What is judged does not depend on it.
     progress : Progress
+    order : Measured or Delays, optional
+        Another order of arrival than the history's own; `order` tells it afterwards.
     """
 
-    def __init__(self, asked: Asked, cache: Path, *, shards: int = 2, progress: Progress = SILENT) -> None:
+    def __init__(
+        self,
+        asked: Asked,
+        cache: Path,
+        *,
+        shards: int = 2,
+        progress: Progress = SILENT,
+        order: Measured | Delays | None = None,
+    ) -> None:
         self._asked = asked
         self._cache = cache
         self._shards = shards
         self._progress = progress
+        self.order = order
         self._known: dict[str, tuple[Path, Kept]] = {}
 
-    def judge(self, loaded: Loaded) -> Judged:
+    def judge(self, loaded: Loaded, *, of_cell: Mapping[tuple[str, str], float] | None = None) -> Judged:
         """Judge the history by some protocols; the first pass is made where their features are not kept yet.
+
+        Parameters
+        ----------
+        loaded : Loaded
+        of_cell : mapping of (protocol, limit) to float, optional
+            Limits of the cell, in each limit's unit, that hold for every patient throughout, as if acts had said so
+            before all else; those that acts in the log say are passed over then. A patient's own win over them.
 
         Raises
         ------
@@ -186,17 +148,21 @@ class History:
             The history cannot be read.
         FoundError
             What was kept cannot be read.
+        ValueError
+            A limit of `of_cell` is not there, out of its range, or one that features are computed from.
         """
         key = features_key(loaded)
         if key not in self._known:
             self._known[key] = self._first_pass(loaded, key)
         folder, kept = self._known[key]
-        return judge(folder, kept, loaded)
+        return judge(folder, kept, loaded, of_cell)
 
     def _first_pass(self, loaded: Loaded, key: str) -> tuple[Path, Kept]:
         self._cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="sorting-", dir=self._cache) as spill:
             source = open_input(self._asked, loaded, Path(spill))
+            if self.order is not None:
+                source = Reordered(source, self.order)
             try:
                 said = f"{source.fingerprint} {_stamps(self._asked.paths)} {key}"
                 digest = hashlib.blake2b(said.encode(), digest_size=_DIGEST)
@@ -267,125 +233,3 @@ def _keep(source: Input, loaded: Loaded, folder: Path, shards: int, progress: Pr
         )
     kept.write(folder)
     return kept
-
-
-def judge(folder: Path, kept: Kept, loaded: Loaded) -> Judged:
-    """Judge what was kept, by protocols whose `features_key` is that of the first pass.
-
-    Returns
-    -------
-    Judged
-    """
-    judges = [_Shard(folder / f"shard{k:02d}", loaded) for k in range(kept.shards)]
-    if len(judges) == 1:
-        frames = [judges[0].run()]
-    else:
-        with ThreadPoolExecutor(len(judges)) as threads:
-            frames = list(threads.map(_Shard.run, judges))
-    transitions = pl.concat(frames).sort("clock_ms", "patient", maintain_order=True)
-    follow_up = pl.concat([each.follow_up() for each in judges]).sort("patient")
-    rows = np.sum([each.rows for each in judges], axis=0)
-    lacking = np.sum([each.lacking for each in judges], axis=0)
-    program = loaded.program
-    undetermined = {
-        (row.protocol.id, row.id): float(lacking[r] / rows[r]) if rows[r] else 0.0
-        for r, row in enumerate(program.rule_rows)
-        if row.rule is not None
-    }
-    return Judged(program.protocols, folder, kept, transitions, follow_up, undetermined)
-
-
-class _Shard:
-    """One shard's part, judged."""
-
-    def __init__(self, folder: Path, loaded: Loaded) -> None:
-        self.program = loaded.program
-        self.part = Part(folder)
-        plan = make_plan(self.program)
-        self.state = State(
-            width=0,
-            series=0,
-            rules=len(self.program.rule_rows),
-            problems=len(self.program.problems),
-            contacts=len(self.program.contacts),
-            limits=len(self.program.own),
-        )
-        slots = self.part.fill(self.state)
-        arrays = self.state.arrays
-        arrays["first_ms"][slots] = self.part.first_ms
-        arrays["contact"][slots] = self.part.first_ms[:, None]
-        self.limits = Limits(self.program, plan, self.state, loaded.roster)
-        self.limits.place(slots)
-        self.patients = self.state.patient_ids(slots)
-        self.judge = Judge(self.program, plan, self.state)
-        rules = len(self.program.rule_rows)
-        self.rows = np.zeros(rules, np.int64)
-        self.lacking = np.zeros(rules, np.int64)
-
-    def run(self) -> pl.DataFrame:
-        """Go through all segments."""
-        written: list[lifecycle.Transitions] = []
-        for found in self.part.found(self.program):
-            for each in found.limits:
-                self.limits.put(*each)
-            verdicts = self.judge.verdicts(found)
-            self._count(verdicts)
-            changed = self.judge.walk(found, verdicts)
-            if changed is not None:
-                told = np.isin(changed.kind, list(_KINDS))
-                written.append(lifecycle.Transitions(*(column[told] for column in changed)))  # type: ignore[arg-type]
-        if not written:
-            return TRANSITIONS.to_frame()
-        columns = lifecycle.Transitions(*(np.concatenate(each) for each in zip(*written, strict=True)))
-        order = patient_order(self.state, columns)
-        return self._frame(lifecycle.Transitions(*(column[order] for column in columns)))  # type: ignore[arg-type]
-
-    def _count(self, verdicts: Verdicts) -> None:
-        for group, when in zip(self.program.groups, verdicts.when, strict=True):
-            for r, row in zip(group.rules, when, strict=False):
-                self.rows[r] += len(row)
-                self.lacking[r] += np.count_nonzero(row == -1)
-
-    def _frame(self, columns: lifecycle.Transitions) -> pl.DataFrame:
-        rules = self.program.rule_rows
-        keys = np.array([row.key for row in rules], np.uint64)
-        ids = alert_ids(self.state.slot_hash[columns.slot], keys[columns.opener], columns.onset_ms)
-        names = pl.DataFrame(
-            {
-                "protocol": [row.protocol.id for row in rules],
-                "problem": [row.problem for row in rules],
-                "rule": [row.id for row in rules],
-            }
-        )
-        levels = ["", *(level.name for level in sorted(Level))]
-        kinds = [_KINDS.get(kind, "") for kind in range(max(_KINDS) + 1)]
-        frame = names[columns.rule].with_columns(
-            _hexadecimal(ids).alias("alert_id"),
-            pl.Series("patient", self.patients, pl.String)[columns.slot],
-            names["rule"][columns.opener].alias("opened_by"),
-            pl.Series("level", levels, pl.String)[columns.level],
-            pl.Series("kind", kinds, pl.String)[columns.kind],
-            pl.Series("onset_ms", columns.onset_ms),
-            pl.Series("t_ms", columns.t_ms),
-            pl.Series("clock_ms", columns.clock_ms),
-        )
-        return frame.select(list(TRANSITIONS))
-
-    def follow_up(self) -> pl.DataFrame:
-        """Say since when, and until when, each patient was known."""
-        return pl.DataFrame(
-            {
-                "patient": self.patients,
-                "first_ms": self.part.first_ms,
-                "newest_ms": np.maximum(self.part.newest_ms, self.part.first_ms),
-            },
-            schema={"patient": pl.String, "first_ms": pl.Int64, "newest_ms": pl.Int64},
-        )
-
-
-def _hexadecimal(ids: npt.NDArray[np.uint64]) -> pl.Series:
-    """Ids as sixteen digits each, as `engine.report` writes them; no object an id."""
-    text = ids.astype(">u8").tobytes().hex().encode()
-    ends = np.arange(0, len(text) + 1, 16, dtype=np.int32)
-    column = pa.StringArray.from_buffers(len(ids), pa.py_buffer(ends), pa.py_buffer(text))
-    return pl.Series("alert_id", column)

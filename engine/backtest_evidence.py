@@ -1,13 +1,14 @@
 """What a rule saw of a patient around an alert, from what was kept: the figure that it compares, day after day."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from engine.backtest import Judged
+from engine.backtest_judge import Judged
 from engine.found import Part
 from engine.judging import Found
 from engine.load import Loaded
@@ -19,6 +20,9 @@ __all__ = ["Seen", "seen"]
 
 _BEFORE_MS = 30 * DAY_MS
 _AFTER_MS = 7 * DAY_MS
+
+_Acts = dict[tuple[int, int, bool], int | None]
+"""Thousandths by slot, key of the limit, and whether it is of the cell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +64,14 @@ def seen(judged: Judged, loaded: Loaded, alerts: pl.DataFrame) -> list[Seen]:
         part = Part(judged.folder / f"shard{k:02d}")
         slots = part.slots([str(row["patient"]) for row in rows])
         mine = np.flatnonzero(slots >= 0).tolist()
-        acts: dict[tuple[int, int], int | None] = {}
+        acts: _Acts = {
+            (slot, limit_key(*name), True): round(value * MILLI)
+            for name, value in (judged.of_cell or {}).items()
+            for slot in slots[mine].tolist()
+        }
         for found in part.found(loaded.program) if mine else ():
-            acts |= {(slot, key): milli for slot, key, milli in found.limits}
+            heard = (each for each in found.limits if judged.of_cell is None or not each.of_cell)
+            acts |= {(each.slot, each.key, each.of_cell): each.milli for each in heard}
             of = {g: _events(found, g, slots[mine]) for g in {wanted[i].group for i in mine}}
             for i in mine:
                 here = of[wanted[i].group]
@@ -72,7 +81,8 @@ def seen(judged: Judged, loaded: Loaded, alerts: pl.DataFrame) -> list[Seen]:
                 opened = int(rows[i]["opened_ms"])
                 at = at[(t >= opened - _BEFORE_MS) & (t <= opened + _AFTER_MS)]
                 if len(at):
-                    pieces[i].append(_piece(found, wanted[i], at, int(slots[i]), acts))
+                    own = functools.partial(loaded.roster.own, str(rows[i]["patient"]), wanted[i].protocol.id)
+                    pieces[i].append(_piece(found, wanted[i], at, int(slots[i]), acts, own))
     return [_one(row, rule, each, loaded) for row, rule, each in zip(rows, wanted, pieces, strict=True)]
 
 
@@ -89,13 +99,17 @@ def _piece(
     row: RuleRow,
     at: npt.NDArray[np.int64],
     slot: int,
-    acts: dict[tuple[int, int], int | None],
+    acts: _Acts,
+    own: Callable[[str], bool],
 ) -> _Piece:
     block = found.blocks[row.group]
     event = block.event[at]
     said = {}
     for name, limit in row.protocol.limits.items():
-        milli = acts.get((slot, limit_key(row.protocol.id, name)))
+        key = limit_key(row.protocol.id, name)
+        milli = acts.get((slot, key, False))
+        if milli is None and not own(name):
+            milli = acts.get((slot, key, True))
         if milli is not None and limit.min <= milli / MILLI <= limit.max:
             said[name] = milli / MILLI
     values = np.stack([each[at] for each in block.values], axis=1)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from engine.backtest import Judged
+from engine.backtest_judge import Judged
 from engine.program import DAY_MS
 from engine.staffing import Workload, nurses_for
 from rules.levels import Level
@@ -25,6 +25,7 @@ __all__ = [
     "daily",
     "episodes",
     "known_outcomes",
+    "local_day",
     "measure",
     "per_patient",
 ]
@@ -339,13 +340,14 @@ def _quartiles(values: pl.Series) -> tuple[float, float, float] | None:
     return low, middle, high
 
 
-def _day(column: str, zone: str) -> pl.Expr:
+def local_day(column: str, zone: str) -> pl.Expr:
+    """Give the local day of a time in ms UTC."""
     return pl.from_epoch(pl.col(column), time_unit="ms").dt.convert_time_zone(zone).dt.date()
 
 
 def daily(alerts: pl.DataFrame, follow_up: pl.DataFrame, zone: str) -> pl.DataFrame:
     """Local days with patients followed, alerts opened, and by level."""
-    spans = follow_up.select(first=_day("first_ms", zone), last=_day("newest_ms", zone))
+    spans = follow_up.select(first=local_day("first_ms", zone), last=local_day("newest_ms", zone))
     if not len(spans):
         return pl.DataFrame(schema={"day": pl.Date, "followed": pl.Int64, "alerts": pl.Int64})
     bounds = spans.select(pl.min("first"), pl.max("last"))
@@ -354,7 +356,7 @@ def daily(alerts: pl.DataFrame, follow_up: pl.DataFrame, zone: str) -> pl.DataFr
     gone = spans.group_by(day="last").agg(gone=pl.len())
     levels = [(pl.col("level") == name).sum().alias(name) for name in _LEVELS]
     opened = (
-        alerts.with_columns(day=_day("opened_ms", zone))
+        alerts.with_columns(day=local_day("opened_ms", zone))
         .group_by("day")
         .agg(pl.len().alias("alerts"), *levels)
     )

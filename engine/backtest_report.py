@@ -2,9 +2,10 @@
 
 import math
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,10 +15,11 @@ from engine.backtest_evidence import seen
 from engine.backtest_measures import Interval, Measures, daily
 from engine.backtest_study import Side, Study, card
 from engine.ecg_report import template
+from engine.reorder import Delays
 from rules.explain import notice, number_text
 from rules.model import Protocol
 
-__all__ = ["write_report"]
+__all__ = ["page", "pieces", "write_report"]
 
 _SHOWN = 30
 """Alerts of each list that are drawn; the rest are in differences.csv."""
@@ -35,30 +37,45 @@ class _Shown:
 
 def write_report(found: Study, path: Path, command: Sequence[str] = ()) -> None:
     """Write the page; the same study gives the same bytes."""
-    sides = [("En l’état", found.base)] + ([("Modifié", found.changed)] if found.changed else [])
-    page = template("backtest.html").render(
-        sides=[name for name, _ in sides],
-        figures=[(label, [text(side.whole) for _, side in sides]) for label, text in _FIGURES],
-        rules=_rules(found),
-        load=_load(found),
-        changes=_changes(found),
-        gained=_shown(found.changed, found.comparison.gained) if found.changed and found.comparison else [],
-        lost=_shown(found.base, found.comparison.lost) if found.comparison else [],
-        moved=len(found.comparison.moved) if found.comparison else 0,
-        counts=(len(found.comparison.gained), len(found.comparison.lost)) if found.comparison else None,
-        sweep=_sweep(found),
-        number2=lambda value: number_text(value, 2),
-        kept=found.base.judged.kept,
-        window=number_text(found.terms.window_days, 0),
-        unknown=found.outcomes_unknown,
-        work=found.terms.work,
+    path.write_text(page(pieces(found, command)), encoding="utf-8")
+
+
+def page(said: Mapping[str, object]) -> str:
+    """Give the page of some pieces: one file without anything from elsewhere."""
+    text: str = template("backtest.html").render(
+        **said,
         number=lambda value: number_text(value, 0 if float(value).is_integer() else 1),
-        protocols=[(p, notice(p)) for p in found.base.loaded.program.protocols],
-        card=card(found, command),
-        command=shlex.join(command),
-        shown=_SHOWN,
+        number2=lambda value: number_text(value, 2),
     )
-    path.write_text(page, encoding="utf-8")
+    return text
+
+
+def pieces(found: Study, command: Sequence[str] = ()) -> dict[str, Any]:
+    """Give what is said of a study, in French, and its plots as SVG: for this page, and for pages of the queue."""
+    sides = [("En l’état", found.base)] + ([("Modifié", found.changed)] if found.changed else [])
+    return {
+        "sides": [name for name, _ in sides],
+        "figures": [(label, [text(side.whole) for _, side in sides]) for label, text in _FIGURES],
+        "rules": _rules(found),
+        "load": _load(found),
+        "changes": _changes(found),
+        "gained": _shown(found.changed, found.comparison.gained)
+        if found.changed and found.comparison
+        else [],
+        "lost": _shown(found.base, found.comparison.lost) if found.comparison else [],
+        "moved": len(found.comparison.moved) if found.comparison else 0,
+        "counts": (len(found.comparison.gained), len(found.comparison.lost)) if found.comparison else None,
+        "sweep": _sweep(found),
+        "late": _late(found),
+        "kept": found.base.judged.kept,
+        "window": number_text(found.terms.window_days, 0),
+        "unknown": found.outcomes_unknown,
+        "work": found.terms.work,
+        "protocols": [(p, notice(p)) for p in found.base.loaded.program.protocols],
+        "card": card(found, command),
+        "command": shlex.join(command),
+        "shown": _SHOWN,
+    }
 
 
 def _interval(each: Interval, scale: float = 1.0, decimals: int = 2) -> str:
@@ -144,13 +161,18 @@ def _changes(found: Study) -> list[str]:
     if found.changed is None:
         return out
     base = {p.id: p for p in found.base.loaded.program.protocols}
+    before = found.base.judged.of_cell or {}
+    for (owner, name), value in sorted((found.changed.judged.of_cell or {}).items()):
+        if value != before.get((owner, name)):
+            limit = base[owner].limits[name]
+            out.append(f"{limit.label} : {_value(before.get((owner, name)))} → {_value(value)} {limit.unit}")
     for protocol in found.changed.loaded.program.protocols:
         old: Protocol | None = base.get(protocol.id)
         for name, limit in protocol.limits.items():
             was = old.limits.get(name) if old else None
             if was is None or was.default != limit.default:
-                before = _value(was.default if was else None)
-                out.append(f"{limit.label} : {before} → {_value(limit.default)} {limit.unit}")
+                former = _value(was.default if was else None)
+                out.append(f"{limit.label} : {former} → {_value(limit.default)} {limit.unit}")
         if old is not None and old.hash != protocol.hash and not out:
             out.append(f"{protocol.id} : {old.version} ({old.hash}) → {protocol.version} ({protocol.hash})")
     return out
@@ -183,6 +205,23 @@ def _shown(side: Side, alerts: pl.DataFrame) -> list[_Shown]:
         )
         for each in rows
     ]
+
+
+def _late(found: Study) -> dict[str, object] | None:
+    late = found.lateness
+    if late is None:
+        return None
+    other = Side(found.base.loaded, late.judged, late.alerts, late.whole, {})
+    measured, arrived = (found.base, other) if late.arrival_differs else (other, found.base)
+    told = late.comparison
+    return {
+        "delays": late.order if isinstance(late.order, Delays) else None,
+        "gained": _shown(arrived, told.gained),
+        "lost": _shown(measured, told.lost),
+        "counts": (len(told.gained), len(told.lost), len(told.moved), told.same, len(late.later)),
+        "hours": [number_text(each, 1) for each in late.later_h or ()],
+        "caught": (arrived.whole.caught, measured.whole.caught) if measured.whole.outcomes else None,
+    }
 
 
 def _sweep(found: Study) -> dict[str, object] | None:

@@ -6,8 +6,17 @@ from pathlib import Path
 
 import polars as pl
 
-from engine.backtest import History, Judged, changed_limits
+from engine.backtest import History, changed_limits
 from engine.backtest_compare import Comparison, compare
+from engine.backtest_judge import Judged, only
+from engine.backtest_lateness import (
+    LEFT_OUT,
+    UNKNOWN,
+    Lateness,
+    lateness,
+    lateness_lines,
+    lateness_table,
+)
 from engine.backtest_measures import Measures, PerPatient, episodes, known_outcomes, measure, per_patient
 from engine.backtest_outcomes import OUTCOMES
 from engine.backtest_sweep import Sweep, settings, sweep
@@ -19,19 +28,24 @@ from engine.staffing import Workload
 from rules.levels import Level
 from rules.protocol import Protocol
 
-__all__ = ["Side", "Study", "Terms", "study", "with_limits", "write"]
+__all__ = ["Side", "Study", "Terms", "beside", "side", "study", "with_limits", "write"]
 
 Spans = Sequence[tuple[str, list[float]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What alerts are judged by: outcomes, the window before them, the zone of days, and what an answer takes."""
+    """What alerts are judged by: outcomes, the window before them, the zone of days, and what an answer takes.
+
+    `patients` and `since_ms` (ms UTC of the line's clock) say whose alerts are counted, and from when on; None: all.
+    """
 
     outcomes: pl.DataFrame = field(default_factory=OUTCOMES.to_frame)
     window_days: float = 30.0
     zone: str = "Europe/Paris"
     work: Workload = field(default_factory=Workload)
+    patients: frozenset[str] | None = None
+    since_ms: int | None = None
 
     @property
     def window_ms(self) -> int:
@@ -63,6 +77,8 @@ class Study:
     terms: Terms
     outcomes_unknown: int
     """Outcomes of patients that are not in the history, or not followed in the window before."""
+    lateness: Lateness | None = None
+    """The history in another order; None where that was not asked for or cannot be told."""
 
 
 def with_limits(loaded: Loaded, changes: Mapping[str, float]) -> Loaded:
@@ -86,6 +102,7 @@ def study(
     changes: Mapping[str, float] | None = None,
     spans: Spans = (),
     terms: Terms | None = None,
+    other_order: History | None = None,
     progress: Progress = SILENT,
 ) -> Study:
     """Put the question to the history.
@@ -102,6 +119,8 @@ def study(
     spans : sequence of (limit, values)
         Limits to sweep, of `base`.
     terms : Terms, optional
+    other_order : History, optional
+        The same history in another order, where what lateness changes is asked.
     progress : Progress
 
     Raises
@@ -115,23 +134,30 @@ def study(
     other = with_limits(against or base, changes) if against or changes else None
     for each in settings(spans) if spans else ():
         with_limits(base, each)
-    mine = _side(history, base, terms)
-    theirs = _side(history, other, terms) if other else None
+    mine = side(history.judge(base), base, terms)
+    found = beside(mine, side(history.judge(other), other, terms) if other else None, terms, changes)
+    if spans:
+        known = known_outcomes(terms.outcomes, mine.judged.follow_up, terms.window_ms)
+        found.sweep = _swept(history, mine, spans, known, terms, progress)
+        found.spans = spans
+    if other_order is not None and other_order.order is not None:
+        other_way = side(other_order.judge(base), base, terms)
+        found.lateness = lateness(
+            other_order.order, mine.alerts, other_way.judged, other_way.alerts, other_way.whole
+        )
+    return found
+
+
+def beside(mine: Side, theirs: Side | None, terms: Terms, changes: Mapping[str, float]) -> Study:
+    """Put two sides of one history beside each other, or one alone; without a sweep."""
     known = known_outcomes(terms.outcomes, mine.judged.follow_up, terms.window_ms)
-    return Study(
-        mine,
-        theirs,
-        compare(mine.alerts, theirs.alerts) if theirs else None,
-        changes,
-        _swept(history, mine, spans, known, terms, progress) if spans else None,
-        spans,
-        terms,
-        len(terms.outcomes) - len(known),
-    )
+    comparison = compare(mine.alerts, theirs.alerts) if theirs else None
+    return Study(mine, theirs, comparison, changes, None, (), terms, len(terms.outcomes) - len(known))
 
 
-def _side(history: History, loaded: Loaded, terms: Terms) -> Side:
-    judged = history.judge(loaded)
+def side(judged: Judged, loaded: Loaded, terms: Terms) -> Side:
+    """Say what was judged is worth, for those patients and that time that the terms count."""
+    judged = only(judged, terms.patients, terms.since_ms)
     alerts = episodes(judged)
 
     def worth(some: pl.DataFrame) -> Measures:
@@ -189,7 +215,11 @@ def write(found: Study, out: Path, command: Sequence[str] = ()) -> None:
         for (protocol, rule), each in {("", ""): side.whole, **side.by_rule}.items()
     ]
     pl.DataFrame(rows, infer_schema_length=None).write_csv(out / "measures.csv")
-    for name in ("differences.csv", "sweep.csv"):  # those of a study before would be taken for this one's
+    for name in (
+        "differences.csv",
+        "sweep.csv",
+        "lateness.csv",
+    ):  # those of a study before would be taken for this one's
         (out / name).unlink(missing_ok=True)
     if found.comparison:
         parts = {
@@ -201,6 +231,8 @@ def write(found: Study, out: Path, command: Sequence[str] = ()) -> None:
             [rows.select(pl.lit(name).alias("difference"), pl.all()) for name, rows in parts.items()],
             how="diagonal",
         ).write_csv(out / "differences.csv")
+    if found.lateness:
+        lateness_table(found.lateness).write_csv(out / "lateness.csv")
     if found.sweep:
         points = [
             dict(p.limits) | {k: v for k, v in asdict(p).items() if k != "limits"} for p in found.sweep.points
@@ -255,13 +287,27 @@ def card(found: Study, command: Sequence[str] = ()) -> dict[str, object]:
         "protocols": {name: protocols_of(side.loaded) for name, side in sides.items()},
         "limits_book": found.base.loaded.roster.book.digest,
         "changed_limits": dict(found.changes),
+        "cell_limits": {
+            name: {f"{owner}.{limit}": value for (owner, limit), value in sorted(side.judged.of_cell.items())}
+            for name, side in sides.items()
+            if side.judged.of_cell is not None
+        },
         "window_days": found.terms.window_days,
         "zone": found.terms.zone,
         "outcomes": len(found.terms.outcomes),
         "workload": asdict(found.terms.work),
-        "notes": list(found.base.judged.kept.notes),
+        "lateness": found.lateness.order.words if found.lateness else None,
+        "notes": [
+            *found.base.judged.kept.notes,
+            *(found.lateness.judged.kept.notes if found.lateness else ()),
+        ],
         "command": plain_command(command),
     }
+
+
+def _notes(found: Study) -> list[str]:
+    both = [found.base.judged] + ([found.lateness.judged] if found.lateness else [])
+    return list(dict.fromkeys(note for judged in both for note in judged.kept.notes))
 
 
 def summary(found: Study) -> str:
@@ -276,6 +322,10 @@ def summary(found: Study) -> str:
     lines.append(f"{'':28}" + "".join(f"{name:>30}" for name, _ in sides))
     for label, text in _LINES:
         lines.append(f"{label:28}" + "".join(f"{text(side.whole):>30}" for _, side in sides))
+    if found.lateness:
+        lines += lateness_lines(found.lateness, found.base.whole)
+    else:
+        lines.append(UNKNOWN if kept.time_basis == "event" else LEFT_OUT)
     if found.outcomes_unknown:
         lines.append(
             f"{found.outcomes_unknown:,} outcomes are of patients that the history does not have then"

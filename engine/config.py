@@ -65,6 +65,9 @@ class Settings(BaseModel):
     web_host: str = Field("127.0.0.1", description="address of the pages")
     web_port: int = Field(8081, ge=0, le=65535, description="port of the pages; 0: any free one")
     web_origin: str = Field("", description="https://... by which browsers reach them behind a proxy")
+    outcomes: Path | None = Field(
+        None, description="CSV of what became of patients, for trials of limits: docs/workshop.md"
+    )
     policy: Path | None = Field(None, description="TOML file of answer limits, hours, on-call: docs/nurse.md")
     openid: Path | None = Field(None, description="TOML file of an OpenID provider: docs/administrator.md")
     second_factor: bool = Field(default=True, description="every account must have a second factor")

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.ipc
 
-from engine.judging import Block, Found
+from engine.judging import Block, Found, LimitSet
 from engine.program import Program
 from engine.state import State
 
@@ -28,7 +28,7 @@ _EVENTS = 1 << 19
 """Events of a segment, about: enough that a segment's own costs do not show, few enough to be in memory."""
 
 _MARK = "kept.json"
-_FORMAT = 2
+_FORMAT = 4
 _COLUMNS = ("slot", "mask", "t_ms", "now_ms", "clock_ms", "close")
 
 
@@ -203,7 +203,7 @@ class Part:
             blocks=blocks,
             end_ms=int(meta[b"end_ms"]),
             outages=np.array(json.loads(meta[b"outages"]), np.int64).reshape(-1, 2),
-            limits=tuple((slot, key, milli) for slot, key, milli in json.loads(meta[b"limits"])),
+            limits=tuple(LimitSet(*each) for each in json.loads(meta[b"limits"])),
         )
 
 

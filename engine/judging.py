@@ -6,6 +6,7 @@ changed limit or condition can change: features stay as they are. So a back-test
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,8 +29,14 @@ I8 = npt.NDArray[np.int8]
 F64 = npt.NDArray[np.float64]
 
 
-LimitSet = tuple[int, int, int | None]
-"""Patient's slot, key of the limit (`engine.program.limit_key`), thousandths or None: taken back."""
+class LimitSet(NamedTuple):
+    """What an act puts in force: `key` is `engine.program.limit_key`, `milli` thousandths or None: taken back."""
+
+    slot: int
+    key: int
+    milli: int | None
+    of_cell: bool = False
+    """Whether the cell set it for all its patients: a patient's own wins over it."""
 
 
 @dataclass(slots=True)

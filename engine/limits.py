@@ -3,6 +3,12 @@
 An act holds from its place in the log on, for whatever is judged after it. Of several about one limit the newest by
 its own time counts, whatever the order of arrival. A limit that nobody has of their own has no column in the state:
 the first act about it makes one.
+
+A delay that runs meanwhile goes on: what it raises on a tick tells the limits that it was judged by, those of before
+the act. They are remembered until the group of rules is judged anew.
+
+An act is about a patient alone, or tells the patient which limit the cell has set. The first that there is of: an act
+about the patient, the book's entry for the patient, an act of the patient's cell, the rest of the book, the default.
 """
 
 import json
@@ -20,7 +26,7 @@ from engine.roster import Roster
 from engine.state import State
 from ingest.columns import Batch, PacketKind
 from ingest.decode import LimitAct, act_of
-from ingest.packet import SET
+from ingest.packet import SET, SET_OF_CELL, TAKE_BACK_OF_CELL
 from ingest.signals import MILLI
 from kernels.advance import Plan
 from rules.limits import words_of
@@ -28,8 +34,12 @@ from rules.limits import words_of
 __all__ = ["Limits"]
 
 _SAVED = "limit_acts"
+_SAVED_BEFORE = "limits_before"
 _KEPT = 65_536
 """Patients' limits of which it is remembered where they come from."""
+
+_Place = tuple[int, int, bool]
+"""Slot, limit (of `Program.limit_names`), and whether it is the limit of the patient's cell."""
 
 F64 = npt.NDArray[np.float64]
 I32 = npt.NDArray[np.int32]
@@ -38,7 +48,7 @@ I64 = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, order=True)
 class _Act:
-    """The newest act about a limit of a patient; the order is that in which acts count."""
+    """The newest act about a limit of a patient or their cell; the order is that in which acts count."""
 
     t_ms: int
     seq: int
@@ -74,7 +84,11 @@ class Limits:
         self._zone = ZoneInfo(program.options.zones[0])
         self._names = [(program.protocols[p].id, name) for p, name in program.limit_names]
         self._own = len(program.own)
-        self._acts: dict[tuple[int, int], _Act] = {}
+        self._acts: dict[_Place, _Act] = {}
+        self._said: dict[_Place, int] = {}
+        """Thousandths that acts have put in force."""
+        self._before: dict[int, dict[tuple[int, int], tuple[float, int]]] = {}
+        """Of a slot, by group and limit: value and origin by which it was judged last, where an act changed it."""
         self._known: dict[tuple[int, int], int] = {}
         self._index: dict[str, int] = {}
         self.origins: list[str] = []
@@ -84,6 +98,11 @@ class Limits:
             for row in program.rule_rows
             for names in [row.protocol.limits_of(row.rule) if row.rule is not None else ()]
         ]
+        self._group = np.array([row.group for row in program.rule_rows], np.int64)
+        self._groups_of: dict[int, set[int]] = {}
+        for row, places in zip(program.rule_rows, rules, strict=True):
+            for q in places:
+                self._groups_of.setdefault(q, set()).add(row.group)
         self._of_rule = np.full((len(rules), max(map(len, rules), default=0)), -1, np.int32)
         for r, places in enumerate(rules):
             self._of_rule[r, : len(places)] = places
@@ -98,32 +117,36 @@ class Limits:
 
     def news(self, batch: Batch, row: int, slot: int) -> bool:
         """Say whether an act changes anything: it is legal here, and neither older than what is known nor the same."""
-        q, act = self._read(batch, row)
-        known = self._acts.get((slot, q))
+        q, of_cell, act = self._read(batch, row)
+        known = self._acts.get((slot, q, of_cell))
         return q >= 0 and (known is None or (act > known and act.content != known.content))
 
     def apply(self, batch: Batch, row: int, slot: int) -> LimitSet:
         """Put an act that is news in force; give what `put` takes."""
-        q, act = self._read(batch, row)
-        self._take(slot, q, act)
-        return slot, limit_key(*self._names[q]), act.milli
+        q, of_cell, act = self._read(batch, row)
+        now = self._now(slot, q)
+        for g in self._groups_of.get(q, ()):
+            self._before.setdefault(slot, {}).setdefault((g, q), now)
+        self._take((slot, q, of_cell), act)
+        return LimitSet(slot, limit_key(*self._names[q]), act.milli, of_cell)
 
-    def put(self, slot: int, key: int, milli: int | None) -> None:
+    def put(self, given: LimitSet) -> None:
         """Put in force what `apply` gave; where this program has no such limit, nothing."""
-        q = self._legal(key, milli)
+        q = self._legal(given.key, given.milli)
         if q >= 0:
-            self._set(slot, q, milli)
+            self._set((given.slot, q, given.of_cell), given.milli)
 
-    def _read(self, batch: Batch, row: int) -> tuple[int, _Act]:
-        """Read an act and the place of its limit, as `_legal` gives it."""
+    def _read(self, batch: Batch, row: int) -> tuple[int, bool, _Act]:
+        """Read an act, whether it is of the cell, and the place of its limit, as `_legal` gives it."""
         read = act_of(batch, row)
         if not isinstance(read, LimitAct):
             msg = f"packet {row} is no act about a limit"
             raise TypeError(msg)
-        milli = read.milli if read.verb == SET else None
+        of_cell = read.verb in {SET_OF_CELL, TAKE_BACK_OF_CELL}
+        milli = read.milli if read.verb in {SET, SET_OF_CELL} else None
         q = self._legal(read.key, milli)
         t_ms, seq, device = int(batch.t_ms[row]), int(batch.seq[row]), int(batch.device[row])
-        return q, _Act(t_ms, seq, device, milli, read.author, read.text)
+        return q, of_cell, _Act(t_ms, seq, device, milli, read.author, read.text)
 
     def _legal(self, key: int, milli: int | None) -> int:
         """Give the place of a limit; -1 where this program has none of that key, or not of that value."""
@@ -134,21 +157,36 @@ class Limits:
             return q if limit.min <= milli / MILLI <= limit.max else -1
         return q
 
-    def _take(self, slot: int, q: int, act: _Act) -> None:
-        self._acts[slot, q] = act
-        self._known.pop((slot, q), None)
-        self._set(slot, q, act.milli)
+    def _take(self, place: _Place, act: _Act) -> None:
+        self._acts[place] = act
+        self._set(place, act.milli)
 
-    def _set(self, slot: int, q: int, milli: int | None) -> None:
+    def _set(self, place: _Place, milli: int | None) -> None:
+        slot, q, _ = place
         column = int(self._plan.limit_column[q])
         if column < 0:
             column = self._plan.limit_column[q] = self._state.widen(float(self._plan.limit_default[q]))
         if milli is None:
+            self._said.pop(place, None)
+        else:
+            self._said[place] = milli
+        self._known.pop((slot, q), None)
+        by = self._by(slot, q)
+        if by is None:
             (patient,) = self._state.patient_ids(np.array([slot]))
             value, _ = self._roster.in_force(patient, *self._names[q])
         else:
-            value = milli / MILLI
+            value = self._said[by] / MILLI
         self._state.arrays["limits"][slot, column] = value
+
+    def _by(self, slot: int, q: int) -> _Place | None:
+        """Give the act that a limit is in force by; None where it is the roster's."""
+        if (slot, q, False) in self._said:
+            return slot, q, False
+        if (slot, q, True) in self._said:
+            (patient,) = self._state.patient_ids(np.array([slot]))
+            return None if self._roster.own(patient, *self._names[q]) else (slot, q, True)
+        return None
 
     # Patients ------------------------------------------------------------------------------------------------
 
@@ -159,12 +197,16 @@ class Limits:
             if column >= self._own:
                 self._state.arrays["limits"][slots, column] = self._plan.limit_default[q]
 
-    def in_force(self, rules: npt.NDArray[np.int16], slots: I32) -> tuple[F64, I32]:
+    def in_force(
+        self, rules: npt.NDArray[np.int16], slots: I32, before: npt.NDArray[np.bool_] | None = None
+    ) -> tuple[F64, I32]:
         """Give the limits that some rules go by, and where each comes from.
 
         Parameters
         ----------
         rules, slots : int16[n], int32[n]
+        before : bool[n], optional
+            Of which the limits are those that the rule was judged by last, not those that acts set since.
 
         Returns
         -------
@@ -186,20 +228,68 @@ class Limits:
             else:
                 values[here] = self._state.readings.limits[of, column]
                 origins[here] = [self._origin(slot, q) for slot in of.tolist()]
+        if before is not None:
+            for n in np.flatnonzero(before).tolist():
+                then, group = self._before.get(int(slots[n]), {}), int(self._group[rules[n]])
+                for k, q in enumerate(which[n].tolist()):
+                    values[n, k], origins[n, k] = then.get((group, q), (values[n, k], origins[n, k]))
         return values, origins
+
+    def changed(self, rules: npt.NDArray[np.int16], slots: I32) -> npt.NDArray[np.bool_]:
+        """Say which rules, each of a patient, were judged last before an act changed a limit of theirs, bool[n]."""
+        out = np.zeros(len(rules), np.bool_)
+        if self._before:
+            groups = self._group[rules].tolist()
+            out[:] = [
+                any(group == g for g, _ in self._before.get(slot, ()))
+                for slot, group in zip(slots.tolist(), groups, strict=True)
+            ]
+        return out
+
+    def judged(self, group: int, slots: I32) -> None:
+        """Hear that a group of rules was judged anew for some patients."""
+        if not self._before or not len(slots):
+            return
+        waiting = np.zeros(self._state.used, np.bool_)
+        waiting[list(self._before)] = True
+        for slot in np.unique(slots[waiting[slots]]).tolist():
+            then = {place: was for place, was in self._before[slot].items() if place[0] != group}
+            if then:
+                self._before[slot] = then
+            else:
+                del self._before[slot]
+
+    def swap(self, group: int, slot: int) -> None:
+        """Put the limits that a group was judged by in the state, or back: for evidence, which is made of the state."""
+        then = self._before[slot]
+        for (g, q), (value, origin) in list(then.items()):
+            if g == group:
+                column = int(self._plan.limit_column[q])
+                then[g, q] = float(self._state.arrays["limits"][slot, column]), origin
+                self._state.arrays["limits"][slot, column] = value
+
+    def _now(self, slot: int, q: int) -> tuple[float, int]:
+        """Give the value of a limit of a patient, and where it comes from."""
+        column = int(self._plan.limit_column[q])
+        of_all = column < 0
+        value = float(self._plan.limit_default[q] if of_all else self._state.arrays["limits"][slot, column])
+        return value, self._origin(slot, q)
 
     def _origin(self, slot: int, q: int) -> int:
         if len(self._known) > _KEPT:
             self._known.clear()
         known = self._known.get((slot, q))
         if known is None:
-            act = self._acts.get((slot, q))
-            if act is None or act.milli is None:
-                (patient,) = self._state.patient_ids(np.array([slot]))
+            by = self._by(slot, q)
+            (patient,) = self._state.patient_ids(np.array([slot]))
+            if by is None:
                 words = self._roster.in_force(patient, *self._names[q])[1]
             else:
+                act = self._acts[by]
                 date = datetime.fromtimestamp(act.t_ms / 1000, self._zone).date()
-                words = words_of("patient", "", act.author, date, act.text)
+                member = self._roster.members.get(patient)
+                cell = (member.cell if member else None) or ""
+                words = words_of("cell" if by[2] else "patient", cell, act.author, date, act.text)
             known = self._known[slot, q] = self._intern(words)
         return known
 
@@ -213,13 +303,27 @@ class Limits:
 
     def snapshot(self) -> dict[str, npt.NDArray[np.generic]]:
         """Give the acts that count, for a checkpoint: one array of bytes."""
+        # Who and why are few: a cell's limit is said to each patient in the same words.
+        words: dict[tuple[str, str], int] = {}
         rows = [
-            [slot, q, act.t_ms, act.seq, act.device, act.milli, act.author, act.text]
-            for (slot, q), act in sorted(self._acts.items())
+            [
+                *place, act.t_ms, act.seq, act.device, act.milli,
+                words.setdefault((act.author, act.text), len(words)),
+            ]
+            for place, act in sorted(self._acts.items())
+        ]  # fmt: skip
+        before = [
+            [slot, *place, value, self.origins[origin]]
+            for slot, then in self._before.items()
+            for place, (value, origin) in then.items()
         ]
-        return {_SAVED: np.frombuffer(json.dumps(rows).encode(), np.uint8)}
+        said = {_SAVED: [list(words), rows], _SAVED_BEFORE: before}
+        return {name: np.frombuffer(json.dumps(each).encode(), np.uint8) for name, each in said.items()}
 
     def restore(self, arrays: dict[str, npt.NDArray[np.generic]]) -> None:
         """Put the acts of a checkpoint in force; the state's patients are there, placed anew."""
-        for slot, q, *act in json.loads(arrays[_SAVED].tobytes()):
-            self._take(slot, q, _Act(*act))
+        words, rows = json.loads(arrays[_SAVED].tobytes())
+        for slot, q, of_cell, *act, said in rows:
+            self._take((slot, q, of_cell), _Act(*act, *words[said]))
+        for slot, group, q, value, origin in json.loads(arrays[_SAVED_BEFORE].tobytes()):
+            self._before.setdefault(slot, {})[group, q] = value, self._intern(origin)

@@ -9,8 +9,9 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
+from engine.evidence import Changes
 from engine.program import Program, RuleRow
-from engine.shard import Changes, Shard
+from engine.shard import Shard
 from ingest.columns import Batch
 from ingest.signals import MILLI
 from kernels import SOURCE_HASH

@@ -85,6 +85,13 @@ class Roster:
                 for key, value in member.limits.items():
                     limits[slot, self._keys.index(key)] = value
 
+    def own(self, patient: str, protocol_id: str, limit: str) -> bool:
+        """Say whether a patient has a limit of their own here, over which no limit of the cell holds."""
+        member = self.members.get(patient)
+        if member is not None and (self._index[protocol_id], limit) in member.limits:
+            return True
+        return patient in self._alone and self.book.of_patient(protocol_id, limit, patient)
+
     def in_force(self, patient: str, protocol_id: str, limit: str) -> tuple[float, str]:
         """Give a patient's value of a limit and say in French where it comes from; acts of the cell are not in it."""
         member = self.members.get(patient)

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.acts import closed_problems, keys
-from engine.judging import Block, Found, Judge, LimitSet, patient_order
+from engine.evidence import Changes, Evidence
+from engine.judging import Block, Found, Judge, LimitSet
 from engine.limits import Limits
 from engine.plan import make_plan
 from engine.program import Program
@@ -16,10 +17,10 @@ from engine.state import State
 from engine.streams import Derived, Streams
 from ingest.columns import Batch
 from kernels import advance as hot
-from kernels import directory, evidence, lifecycle
+from kernels import directory
 from kernels.arrange import WORDS, arrange
 
-__all__ = ["Changes", "Clock", "Outcome", "Seen", "Shard", "shard_of"]
+__all__ = ["Clock", "Outcome", "Seen", "Shard", "shard_of"]
 
 _PLACED = ("programmes", "zone", "limits")
 """Arrays that follow from the roster and the acts about limits, and not from readings."""
@@ -44,32 +45,6 @@ class Clock:
     row_ms: I64
     end_ms: int
     outages: I64
-
-
-@dataclass(slots=True)
-class Changes:
-    """Transitions of alerts with their evidence, as columns; one row a transition, by clock, then by patient's id."""
-
-    slot: npt.NDArray[np.int32]
-    row: I64  # packet of the batch; -1 on a tick
-    rule: npt.NDArray[np.int16]
-    opener: npt.NDArray[np.int16]
-    kind: npt.NDArray[np.uint8]
-    level: npt.NDArray[np.uint8]
-    onset_ms: I64
-    t_ms: I64
-    clock_ms: I64
-    features: npt.NDArray[np.float64]  # in the order of the features of the rule's group
-    contact_ms: I64  # last reading that a non-transmission rule counts from
-    point_at: I64  # rows + 1
-    point_series: npt.NDArray[np.int32]
-    point_t: I64
-    point_milli: npt.NDArray[np.int32]
-    limits: npt.NDArray[np.float64]  # then in force, in the order of the rule's limits
-    origins: npt.NDArray[np.int32]  # where each came from, of `engine.limits.Limits.origins`; -1 for none
-
-    def __len__(self) -> int:
-        return len(self.slot)
 
 
 @dataclass(slots=True)
@@ -117,7 +92,6 @@ class Shard:
         self.program = program
         self.roster = roster or Roster(program)
         self.plan = make_plan(program)
-        self.rule_group = np.array([row.group for row in program.rule_rows], np.int64)
         self.problem_keys = np.array(list(keys(program)), np.int64)
         self.state = State(
             width=int(self.plan.physical.sum()),
@@ -129,6 +103,7 @@ class Shard:
         )
         self.limits = Limits(program, self.plan, self.state, self.roster)
         self.judge = Judge(program, self.plan, self.state)
+        self.evidence = Evidence(program, self.plan, self.state, self.limits, self.judge)
         self.streams = Streams()
         self.watch_features = False
         """Whether `Outcome.features` is filled: for who asks, as it takes several times the rest."""
@@ -136,8 +111,6 @@ class Shard:
         """Whether `Outcome.found` is filled."""
         width = int(self.plan.physical.sum())
         self.scratch = hot.scratch(len(self.plan.start), width, len(self.plan.op))
-        self.wide_scratch = hot.scratch(len(self.plan.start), 2 * width + 1, len(self.plan.op))
-        self.wide_row = np.zeros(2 * width + 2, np.int64), np.zeros(2 * width + 2, np.int32)
 
     def enrol(self, slots: npt.NDArray[np.int32], first_ms: I64) -> None:
         """Set what new slots start from; `first_ms` is when the line first knew of the patient."""
@@ -176,14 +149,22 @@ class Shard:
 
         # An act that sets a limit cuts the batch in two: what is judged before it goes by the limit before. As nothing
         # depends on how a stream is cut, that is all there is to it. Ticks up to the act's own time come before it.
+        # Acts of one moment that follow each other, as a cell's limit is said to all its patients, make one cut:
+        # nothing is judged between them.
         first = 0
-        put: tuple[LimitSet, ...] = ()
+        put: list[LimitSet] = []
+        last, last_ms = -1, 0
         for at in self.limits.acts(batch, rows).tolist():
             row, slot = int(rows[at]), int(slots[at])
-            if self.limits.news(batch, row, slot):
-                go(first, at, int(clock.row_ms[row]), put)
-                first, put = at, (self.limits.apply(batch, row, slot),)
-        go(first, len(rows), clock.end_ms, put)
+            if not self.limits.news(batch, row, slot):
+                continue
+            row_ms = int(clock.row_ms[row])
+            if not put or at != last + 1 or row_ms != last_ms:
+                go(first, at, row_ms, tuple(put))
+                first, put = at, []
+            put.append(self.limits.apply(batch, row, slot))
+            last, last_ms = at, row_ms
+        go(first, len(rows), clock.end_ms, tuple(put))
         return out
 
     def snapshot(self) -> dict[str, npt.NDArray[np.generic]]:
@@ -262,7 +243,9 @@ class _Pass:
             out.found.append(found)
         changed = self.shard.judge.walk(found, self.shard.judge.verdicts(found))
         if changed is not None:
-            out.changes.append(self._evidence(changed, events, journal, entries))
+            out.changes.append(self.shard.evidence.of(changed, events, found, journal, entries))
+        for g, block in enumerate(found.blocks):
+            self.shard.limits.judged(g, found.slot[block.event])
         out.kernel_s += advanced - begun
         out.rule_s += perf_counter() - advanced
 
@@ -368,58 +351,3 @@ class _Pass:
                         [values.copy() for values in block.values],
                     )
                 )
-
-    def _evidence(
-        self, columns: lifecycle.Transitions, events: hot.Events, journal: hot.Journal, entries: int
-    ) -> Changes:
-        order = patient_order(self.shard.state, columns)
-        columns = lifecycle.Transitions(*(column[order] for column in columns))  # type: ignore[arg-type]  # each its own type
-        event = columns.event
-        by_event = event >= 0
-        before = event < -1
-        since = np.full(len(event), entries, np.int64)
-        since[by_event] = events.journal[event[by_event]]
-        # A tick before event e saw the content that the event before it had left.
-        earlier = -2 - event[before]
-        since[before] = np.where(earlier > 0, events.journal[np.maximum(earlier - 1, 0)], 0)
-        row = np.full(len(event), -1, np.int64)
-        row[by_event] = events.row[event[by_event]]
-        state = self.shard.state
-        plan = self.shard.plan
-        groups = self.shard.rule_group[columns.rule]
-        widest = int(np.diff(plan.group_feature_at).max(initial=0))
-        features = np.full((len(event), widest), np.nan)
-        count = np.zeros(len(event), np.int64)
-        room = int(plan.visible[plan.group_series].sum()) if len(plan.group_series) else 0
-        room = min(room, 4096) * min(len(event), 1024)
-        while True:
-            series = np.empty(room, np.int32)
-            t = np.empty(room, np.int64)
-            milli = np.empty(room, np.int32)
-            points = evidence.rebuild(
-                columns.slot, groups, since, columns.now_ms, entries, journal, plan, state.readings,
-                features, count, series, t, milli, self.shard.wide_scratch, *self.shard.wide_row,
-            )  # fmt: skip
-            if points >= 0:
-                break
-            room *= 4
-        limits, origins = self.shard.limits.in_force(columns.rule, columns.slot)
-        return Changes(
-            slot=columns.slot,
-            row=row,
-            rule=columns.rule,
-            opener=columns.opener,
-            kind=columns.kind,
-            level=columns.level,
-            onset_ms=columns.onset_ms,
-            t_ms=columns.t_ms,
-            clock_ms=columns.clock_ms,
-            features=features,
-            contact_ms=state.alerts.contact[columns.slot, self.shard.judge.rules.contact[columns.rule]],
-            point_at=np.concatenate(([0], np.cumsum(count))).astype(np.int64),
-            point_series=series[:points],
-            point_t=t[:points],
-            point_milli=milli[:points],
-            limits=limits,
-            origins=origins,
-        )

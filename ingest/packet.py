@@ -47,6 +47,12 @@ SET = 2
 TAKE_BACK = 3
 """The verb of an act that takes back what was set: the limit is again what it would be without."""
 
+SET_OF_CELL = 4
+"""The verb of an act that says to one patient which limit the cell has set; the patient's own wins over it."""
+
+TAKE_BACK_OF_CELL = 5
+"""The verb of an act that takes back what SET_OF_CELL said."""
+
 MAX_AUTHOR = 64
 MAX_TEXT = 240
 """Bytes of UTF-8, at most: who set a limit, and why."""
@@ -247,6 +253,7 @@ def limit_act(
     author: str,
     text: str,
     *,
+    of_cell: bool = False,
     device_ms: int | None = None,
     gateway_ms: int | None = None,
     status: int = 0,
@@ -263,6 +270,8 @@ def limit_act(
         Thousandths of the limit's unit; None takes back what was set.
     author, text : str
         Who and why: 1 to MAX_AUTHOR and 1 to MAX_TEXT bytes of UTF-8, without control characters.
+    of_cell : bool
+        Whether it was set for the cell, and the patient is one of its patients.
 
     Returns
     -------
@@ -274,8 +283,9 @@ def limit_act(
     ValueError, TypeError
         Naming the element and what is legal.
     """
+    set_, take_back = (SET_OF_CELL, TAKE_BACK_OF_CELL) if of_cell else (SET, TAKE_BACK)
     payload = [
-        TAKE_BACK if milli is None else SET,
+        take_back if milli is None else set_,
         _integer("key", key, 0, _MAX_KEY),
         0 if milli is None else _integer("milli", milli, -MAX_LIMIT_MILLI, MAX_LIMIT_MILLI),
         _text("author", author, MAX_AUTHOR),

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from ingest.columns import NO_TIME, Batch, PacketKind, Quarantine, Status
 from ingest.decode import LimitAct, act_of, decode
-from ingest.packet import TAKE_BACK
+from ingest.packet import SET_OF_CELL, TAKE_BACK, TAKE_BACK_OF_CELL
 from ingest.reasons import Reason
 from ingest.signals import MILLI, SIGNALS, plausible_ranges
 
@@ -72,8 +72,10 @@ def _accepted(batch: Batch, items: Mapping[int, Item]) -> Iterator[str]:
         if kind == PacketKind.ACT:
             act = act_of(batch, row)
             if isinstance(act, LimitAct):
-                what = "takes back" if act.verb == TAKE_BACK else f"sets to {act.milli / MILLI:g}"
-                yield f"  {act.author} {what} the limit of key {act.key}: {act.text}"
+                back = act.verb in {TAKE_BACK, TAKE_BACK_OF_CELL}
+                what = "takes back" if back else f"sets to {act.milli / MILLI:g}"
+                whose = "cell's limit" if act.verb in {SET_OF_CELL, TAKE_BACK_OF_CELL} else "limit"
+                yield f"  {act.author} {what} the {whose} of key {act.key}: {act.text}"
             else:
                 yield f"  verb {act.verb}, key {act.key}, reason {act.reason}"
         elif kind == PacketKind.ECG:

@@ -23,8 +23,10 @@ from kernels.packets import (
     MILLI_BOUND,
     NO_TIME,
     SET,
+    SET_OF_CELL,
     SPOT,
     TAKE_BACK,
+    TAKE_BACK_OF_CELL,
     TEST,
     Bytes,
     Columns,
@@ -164,7 +166,7 @@ def _act(
     if elements != 3 and elements != 5:
         return BAD_ACT, 0
     which, verb, at = integer(data, at)
-    if which != INTEGER or verb < CLOSE or verb > TAKE_BACK or (verb == CLOSE) != (elements == 3):
+    if which != INTEGER or verb < CLOSE or verb > TAKE_BACK_OF_CELL or (verb == CLOSE) != (elements == 3):
         return BAD_ACT, 0
     which, key, at = integer(data, at)
     if which == NEITHER or (which == INTEGER and key < 0):
@@ -174,9 +176,9 @@ def _act(
         return BAD_ACT, 0
     if verb == CLOSE and (number < 1 or number > 63):
         return BAD_ACT, 0
-    if verb == SET and (number <= -MILLI_BOUND or number >= MILLI_BOUND):
+    if verb in (SET, SET_OF_CELL) and (number <= -MILLI_BOUND or number >= MILLI_BOUND):
         return BAD_ACT, 0
-    if verb == TAKE_BACK and number != 0:
+    if verb in (TAKE_BACK, TAKE_BACK_OF_CELL) and number != 0:
         return BAD_ACT, 0
     values: Int = 4
     if elements == 5:

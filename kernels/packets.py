@@ -30,10 +30,12 @@ __all__ = [
     "NO_TIME",
     "QUESTIONNAIRE",
     "SET",
+    "SET_OF_CELL",
     "SHORTEST_PACKET",
     "SPOT",
     "SYSTOLIC_STANDING",
     "TAKE_BACK",
+    "TAKE_BACK_OF_CELL",
     "TEST",
     "Bytes",
     "Columns",
@@ -76,6 +78,8 @@ begin, from the patient's id on, and how long each is."""
 CLOSE = 1
 SET = 2
 TAKE_BACK = 3
+SET_OF_CELL = 4
+TAKE_BACK_OF_CELL = 5
 
 MAX_AUTHOR = 64
 MAX_TEXT = 240

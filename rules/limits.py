@@ -52,7 +52,7 @@ class Change:
 
 def words_of(scope: str, subject: str, author: str, date: dt.date, reason: str) -> str:
     """Say in French where a limit comes from: whose it is, who set it, when and why."""
-    whose = f" {subject}" if scope == "cell" else ""
+    whose = f" {subject}" if scope == "cell" and subject else ""
     return f"{_FRENCH[scope]}{whose}, {author}, {date:%d/%m/%Y} : {reason}"
 
 
@@ -121,6 +121,10 @@ class LimitBook:
         if declared.default is None:
             return math.nan, "non fixée"
         return declared.default, f"défaut du protocole [{declared.mark}]"
+
+    def of_patient(self, protocol: str, limit: str, patient: str) -> bool:
+        """Say whether a limit is set for this patient alone."""
+        return ("patient", patient, protocol, limit) in self._changes
 
     def own(self) -> frozenset[tuple[str, str]]:
         """(protocol, limit) of what is not the default for somebody."""

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from triage.tables import Base
 
 __all__ = [
+    "ENTRY",
     "HEAD",
     "START",
     "Deed",
@@ -140,13 +141,17 @@ def append(connection: Connection, t_ms: int, deeds: Sequence[Deed]) -> int:
     return int(at)
 
 
-def entries(
+def entries(  # noqa: PLR0913 - what can be searched for
     engine: Engine,
     *,
     subject: str | None = None,
     actor: str | None = None,
+    action: str | None = None,
+    episode: str | None = None,
     cells: Sequence[str] | None = None,
     before: int | None = None,
+    since_ms: int | None = None,
+    until_ms: int | None = None,
     at_most: int = 200,
 ) -> list[Entry]:
     """Give entries, newest first.
@@ -154,12 +159,14 @@ def entries(
     Parameters
     ----------
     engine : Engine
-    subject, actor : str, optional
-        Only those of it.
+    subject, actor, action, episode : str, optional
+        Only those of it; of `episode` those whose details name this line of the queue.
     cells : sequence of str, optional
         Only those that concern one of these cells.
     before : int, optional
         Only those with a smaller number.
+    since_ms, until_ms : int, optional
+        Only those from then on, or before then.
     at_most : int
     """
     query = select(ENTRY).order_by(ENTRY.c.id.desc()).limit(at_most)
@@ -167,6 +174,15 @@ def entries(
         query = query.where(ENTRY.c.subject == subject)
     if actor is not None:
         query = query.where(ENTRY.c.actor == actor)
+    if action is not None:
+        query = query.where(ENTRY.c.action == action)
+    if episode is not None:
+        named = f'"episode":{json.dumps(episode, ensure_ascii=False)}'
+        query = query.where(ENTRY.c.details.contains(named, autoescape=True))
+    if since_ms is not None:
+        query = query.where(ENTRY.c.t_ms >= since_ms)
+    if until_ms is not None:
+        query = query.where(ENTRY.c.t_ms < until_ms)
     if cells is not None:
         query = query.where(ENTRY.c.cell.in_(cells))
     if before is not None:
@@ -183,9 +199,8 @@ def episodes_since(engine: Engine, number: int, at_most: int = 500) -> list[str]
         return list(dict.fromkeys(episode for episode in found if isinstance(episode, str)))
 
 
-def read(engine: Engine) -> Iterator[dict[str, Any]]:
-    """Give all entries in their order, for an export: columns of `Entry`, `details` as text."""
-    after = 0
+def read(engine: Engine, after: int = 0) -> Iterator[dict[str, Any]]:
+    """Give all entries after number `after` in their order, for an export: columns of `Entry`, `details` as text."""
     with engine.connect() as connection:
         while True:
             query = select(ENTRY).where(ENTRY.c.id > after).order_by(ENTRY.c.id).limit(_READ)

@@ -1,15 +1,21 @@
 """The audit trail as a file: one JSON object a line, from which the chain can be computed again without Vigie."""
 
+import itertools
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Final
 
 from sqlalchemy import Engine
 
 from triage import audit
 
-__all__ = ["export"]
+__all__ = ["export", "line", "outline"]
+
+OUTLINE: Final = ("id", "t_ms", "actor", "action", "subject", "cell", "hash")
+"""Columns without free text, in which a patient may be spoken of."""
 
 
 def export(engine: Engine, path: Path) -> tuple[int, str]:
@@ -33,9 +39,24 @@ def export(engine: Engine, path: Path) -> tuple[int, str]:
         handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             for row in audit.read(engine):
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                file.write(line(row))
                 count, head = count + 1, row["hash"]
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)
     return count, head
+
+
+def line(row: Mapping[str, Any]) -> str:
+    """Write an entry of `triage.audit.read`."""
+    return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def outline(engine: Engine, after: int, at_most: int) -> list[dict[str, Any]]:
+    """Give up to `at_most` entries after number `after` without their details, for those who may not read these.
+
+    The hashes are those of the whole trail: they show whether an export with all details is the same trail.
+    """
+    return [
+        {name: row[name] for name in OUTLINE} for row in itertools.islice(audit.read(engine, after), at_most)
+    ]

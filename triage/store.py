@@ -161,6 +161,11 @@ class Store:
         """The pool of connections, for what works on the queue's lines (`triage.work`)."""
         return self._engine
 
+    @property
+    def policy(self) -> Policy:
+        """What is frozen into the episodes that will open."""
+        return self._policy
+
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()

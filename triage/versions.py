@@ -48,11 +48,14 @@ class Version:
     alerted: list[str] = field(default_factory=list)
 
 
-def followed(engine: Engine) -> dict[str, list[str]]:
-    """Give the patients of each protocol, as the enrolment that the pages took last says."""
+def followed(engine: Engine, cells: Sequence[str] | None = None) -> dict[str, list[str]]:
+    """Give the patients of each protocol, as the enrolment that the pages took last says; of some cells, or of all."""
     out: dict[str, list[str]] = {}
+    query = select(FOLLOWED).order_by(FOLLOWED.c.patient)
+    if cells is not None:
+        query = query.where(FOLLOWED.c.cell.in_(cells))
     with engine.connect() as connection:
-        rows = connection.execute(select(FOLLOWED).order_by(FOLLOWED.c.patient))
+        rows = connection.execute(query)
         for row in rows:
             for name in row.programmes["ids"]:
                 out.setdefault(name, []).append(row.patient)

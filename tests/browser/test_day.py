@@ -242,7 +242,7 @@ def test_a_patients_questionnaire_on_a_small_screen(site, page, axe, shot):
 NURSES = ["/file", "/file/moi", "/file/sans-donnees", "/file/sourdine", "/file/cloturees", "/patients/P0", "/cellule",
           "/releve", "/ouvrir", "/compte", "/compte/mot-de-passe", "/compte/second-facteur", "/patients/P0/saisie",
           "/administration/protocoles", "/nowhere"]  # fmt: skip
-FORMS = ["appel", "avis", "sourdine", "cloture", "confier", "samu"]
+FORMS = ["appel", "avis", "sourdine", "cloture", "confier", "note", "samu"]
 ADMINISTRATORS = [
     "/administration/comptes",
     "/administration/cellules",

@@ -73,6 +73,7 @@ def entries(seed: int = 1) -> list[Entry]:
                 workplace="desk",
                 seq=hour * 10 + 9,
                 t_ms=now,
+                of_cell=hour % 12 == 0,
             )
             out.append((SOURCE, limit, now))
     out.append(("heartbeat", b"", START + DAYS * DAY))

@@ -7,8 +7,9 @@ import polars as pl
 import pytest
 
 from engine.acts import SOURCE, setting
-from engine.backtest import TRANSITIONS, History, changed_limits, features_key
+from engine.backtest import History, changed_limits, features_key
 from engine.backtest_evidence import seen
+from engine.backtest_judge import TRANSITIONS, only
 from engine.backtest_measures import episodes
 from engine.backtest_study import with_limits
 from engine.found import FoundError
@@ -105,12 +106,87 @@ def test_limits_that_were_set_in_the_log_are_judged_from_their_place_on(cohort, 
                     t_ms=entry.receipt_ms,
                 )
                 log.append(SOURCE, act, entry.receipt_ms).result(10)
+            if k in {300, 900}:  # the cell's limit is said to each of its patients, and taken back
+                value = 1.25 if k == 300 else None
+                acts = [
+                    setting(
+                        each, HEART, "gain_3d_kg", value, "jean.roy", "pour tous",
+                        of_cell=True, workplace="desk", seq=100_000 * k + n, t_ms=entry.receipt_ms,
+                    )
+                    for n, each in enumerate(patients)
+                ]  # fmt: skip
+                log.append(SOURCE, b"".join(acts), entry.receipt_ms).result(10)
     judged = History(asked(tmp_path / "acts.log"), tmp_path / "kept", shards=2).judge(load([HEART]))
     theirs = replayed(tmp_path / "acts.log", HEART, tmp_path / "out")
     assert judged.transitions.equals(theirs)
     says_what_the_line_says(judged, load([HEART]), tmp_path / "out")
     without = replayed(cohort / "cohort.log", HEART, tmp_path / "without")
     assert not theirs["alert_id"].equals(without["alert_id"])
+
+
+def test_limits_of_a_cell_that_hold_throughout_are_as_if_acts_had_said_so_first(cohort, tmp_path):
+    reader = LogReader(cohort / "cohort.log")
+    entries = reader.read(reader.first_offset, 1 << 30, 1 << 20)
+    reader.close()
+    patients = sorted(set(patients_of(entries)))
+    own, begun = patients[0], entries[0].receipt_ms
+
+    def act(patient, value, seq, *, of_cell):
+        said = HEART, "gain_3d_kg", value, "jean.roy", "essai"
+        return setting(patient, *said, of_cell=of_cell, workplace="desk", seq=seq, t_ms=begun)
+
+    def logged(name, before, then):
+        with Log.open(tmp_path / name) as log:
+            for body in before:
+                log.append(SOURCE, body, begun).result(10)
+            for k, entry in enumerate(entries):
+                log.append(entry.source, entry.body, entry.receipt_ms).result(10)
+                if k == 400:
+                    for body in then:
+                        log.append(SOURCE, body, entry.receipt_ms).result(10)
+        return tmp_path / name
+
+    mine = act(own, 4.0, 1, of_cell=False)
+    throughout = logged("all.log", [mine, *(act(p, 1.25, 2, of_cell=True) for p in patients)], [])
+    # Both know every patient from the first entry on: from then on silence is counted.
+    known = [mine, *(act(p, 2.5, 2, of_cell=True) for p in patients)]
+    later = logged("later.log", known, [act(p, 3.0, 3, of_cell=True) for p in patients])
+    history = History(asked(later), tmp_path / "kept", shards=2)
+    judged = history.judge(load([HEART]), of_cell={(HEART, "gain_3d_kg"): 1.25})
+    theirs = replayed(throughout, HEART, tmp_path / "out")
+    assert judged.transitions.equals(theirs)
+    says_what_the_line_says(judged, load([HEART]), tmp_path / "out")
+    live = history.judge(load([HEART]))
+    assert live.transitions.equals(replayed(later, HEART, tmp_path / "live"))
+    assert not live.transitions.equals(judged.transitions)
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({(HEART, "gain_3d_kg"): 50.0}, "gain_3d_kg = 50 of a cell: legal are 0.5 to 5 kg"),
+        ({(HEART, "dry_weight_kg"): 70.0}, "where no feature uses it"),
+        ({(HEART, "gain"): 1.0}, "limits of the protocols"),
+        ({("covidom", "gain_3d_kg"): 1.0}, "limits of the protocols"),
+    ],
+)
+def test_limits_of_a_cell_that_cannot_be_judged_are_refused(cohort, tmp_path, limits, said):
+    with pytest.raises(ValueError, match=said):
+        History(asked(cohort / "cohort.log"), tmp_path).judge(load([HEART]), of_cell=limits)
+
+
+def test_some_patients_from_some_time_on(cohort, tmp_path):
+    judged = History(asked(cohort / "cohort.log"), tmp_path).judge(load([HEART]))
+    alerts = episodes(judged)
+    patients = set(alerts["patient"].unique().to_list()[:5])
+    since = int(alerts["opened_ms"].median())
+    some = episodes(only(judged, patients, since))
+    wanted = alerts.filter(pl.col("patient").is_in(list(patients)), pl.col("opened_ms") >= since)
+    assert some.equals(wanted)
+    assert len(some)
+    follow_up = only(judged, patients, since).follow_up
+    assert set(follow_up["patient"]) == patients
+    assert follow_up["first_ms"].min() == since
 
 
 BOOK = """

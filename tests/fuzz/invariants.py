@@ -247,8 +247,11 @@ class Checker:
                 if payload[0] == packet.CLOSE:
                     made = packet.act(patient, device, seq, t_ms, payload[1], payload[2], **times)
                 else:
-                    milli = read[2] if payload[0] == packet.SET else None
-                    made = packet.limit_act(patient, device, seq, t_ms, payload[1], milli, *read[3:], **times)
+                    milli = read[2] if payload[0] in {packet.SET, packet.SET_OF_CELL} else None
+                    of_cell = payload[0] in {packet.SET_OF_CELL, packet.TAKE_BACK_OF_CELL}
+                    made = packet.limit_act(
+                        patient, device, seq, t_ms, payload[1], milli, *read[3:], of_cell=of_cell, **times
+                    )
             else:
                 make = {1: packet.spot, 3: packet.questionnaire, 4: packet.device_status}[kind]
                 made = make(

@@ -267,7 +267,9 @@ def _act(packet, payload):
     verb, key, number, *words = map(_value, payload)
     if any(type(each) is not int for each in (verb, key, number)) or not 0 <= key < 2**64:
         raise Refused(Reason.BAD_ACT)
-    legal = {(1, 3): range(1, 64), (2, 5): range(1 - 2**31, 2**31), (3, 5): range(1)}
+    legal = {(1, 3): range(1, 64)}
+    for set_, take_back in ((2, 3), (4, 5)):
+        legal |= {(set_, 5): range(1 - 2**31, 2**31), (take_back, 5): range(1)}
     if number not in legal.get((verb, len(payload)), ()):
         raise Refused(Reason.BAD_ACT)
     packet.act = (verb, key, number, *map(_text, words, (64, 240)))

@@ -103,8 +103,9 @@ def chunks(draw):
 
 @st.composite
 def acts(draw):
-    verb, key = draw(st.sampled_from((1, 2, 3))), draw(st.integers(0, 2**64 - 1))
-    number = draw({1: st.integers(1, 63), 2: st.integers(1 - 2**31, 2**31 - 1), 3: st.just(0)}[verb])
+    verb, key = draw(st.integers(1, 5)), draw(st.integers(0, 2**64 - 1))
+    milli = st.integers(1 - 2**31, 2**31 - 1)
+    number = draw({1: st.integers(1, 63), 2: milli, 3: st.just(0), 4: milli, 5: st.just(0)}[verb])
     words = [] if verb == 1 else [draw(texts(64)), draw(texts(240))]
     return [
         *(draw(spelled(forms.integers(each))) for each in (verb, key, number)),
@@ -414,7 +415,8 @@ REFUSED = [
 ]
 BAD_ACTS = [
     payload(ACT, 1, 2), payload(ACT, 2, 2, 3), payload(ACT, 1, -1, 3), payload(ACT, 1, 2, 0), payload(ACT, 1, 2, 64),
-    payload(ACT, 2, 2, 3, "a"), payload(ACT, 1, 2, 3, "a", "b"), payload(ACT, 4, 2, 3, "a", "b"),
+    payload(ACT, 2, 2, 3, "a"), payload(ACT, 1, 2, 3, "a", "b"), payload(ACT, 6, 2, 3, "a", "b"),
+    payload(ACT, 4, 2, 3), payload(ACT, 4, 2, 2**31, "a", "b"), payload(ACT, 5, 2, 1, "a", "b"), payload(ACT, 5, 2, 0),
     payload(ACT, 2, -1, 3, "a", "b"), payload(ACT, 2, 2, 2**31, "a", "b"), payload(ACT, 2, 2, -(2**31), "a", "b"),
     payload(ACT, 2, 2, 1.5, "a", "b"), payload(ACT, 3, 2, 1, "a", "b"), payload(ACT, 2, 2, 1, "", "b"),
     payload(ACT, 2, 2, 1, "a", ""), payload(ACT, 2, 2, 1, "a" * 65, "b"), payload(ACT, 2, 2, 1, "a", "b" * 241),

@@ -135,9 +135,15 @@ def ecg(**changed):
 
 
 @pytest.mark.parametrize("milli", [1500, -(2**31) + 1, 2**31 - 1, 0, None])
-def test_a_limit(milli):
-    batch = decoded(limit(milli=milli, key=2**64 - 1, text="poids sec à 74,5 kg"))
-    verb = packet.TAKE_BACK if milli is None else packet.SET
+@pytest.mark.parametrize("of_cell", [False, True])
+def test_a_limit(milli, of_cell):
+    batch = decoded(limit(milli=milli, key=2**64 - 1, text="poids sec à 74,5 kg", of_cell=of_cell))
+    verb = {
+        (False, False): packet.SET,
+        (False, True): packet.TAKE_BACK,
+        (True, False): packet.SET_OF_CELL,
+        (True, True): packet.TAKE_BACK_OF_CELL,
+    }[of_cell, milli is None]
     assert act_of(batch, 0) == (verb, 2**64 - 1, milli or 0, "claire.morel", "poids sec à 74,5 kg")
 
 

@@ -93,13 +93,12 @@ SETTINGS = (
 
 
 def a_setting(draw, patient, seq, t_ms):
-    """Draw an act that sets a limit of a patient or takes it back."""
+    """Draw an act that sets a limit of a patient or of the patient's cell, or takes it back."""
     limit, values = draw(st.sampled_from(SETTINGS))
     author = draw(st.sampled_from(("claire.morel", "jean.roy")))
     value = draw(st.sampled_from(values))
-    return setting(
-        patient, "essai", limit, value, author, f"motif {seq % 7}", workplace="desk", seq=seq, t_ms=t_ms
-    )
+    said = patient, "essai", limit, value, author, f"motif {seq % 7}"
+    return setting(*said, of_cell=draw(st.booleans()), workplace="desk", seq=seq, t_ms=t_ms)
 
 
 GAPS = (0, MINUTE, 7 * MINUTE, 40 * MINUTE, HOUR, 5 * HOUR, 11 * HOUR, 24 * HOUR, 40 * HOUR, 60 * HOUR)
@@ -139,8 +138,14 @@ def streams(draw, patients=3, most=25, delays=DELAYS, gaps=GAPS, faults=True, ac
         if acts and draw(st.integers(0, 4)) == 0:
             patient = f"p{draw(st.integers(0, patients - 1))}"
             at = now - draw(st.sampled_from((0, 0, 0, HOUR, 3 * DAY)))
-            act = a_setting(draw, patient, 1000 + turn, at)
+            act = a_setting(draw, patient, 10_000 + turn, at)
             entries.append((now, SOURCE, act))
+            if draw(st.integers(0, 3)) == 0:  # a limit of the cell is said to each of its patients
+                limit, values = draw(st.sampled_from(SETTINGS))
+                said = "essai", limit, draw(st.sampled_from(values)), "jean.roy", "pour tous"
+                for p in range(patients):
+                    number = {"workplace": "desk", "seq": 20_000 + turn * patients + p, "t_ms": at}
+                    entries.append((now, SOURCE, setting(f"p{p}", *said, of_cell=True, **number)))
             if draw(st.booleans()):  # with a reading of the same moment behind it
                 entries.append((now, "gateway0", sender.packet(patient, "belt", now, {RATE: 112})))
     return entries

@@ -13,6 +13,7 @@ from line_cases import (
     MINUTE,
     OPTIONS,
     RATE,
+    SMALL,
     START,
     WEIGHT,
     Sender,
@@ -30,8 +31,11 @@ from line_cases import (
     streams,
 )
 
+import engine.shard as shard_module
 from engine.acts import SOURCE, setting
 from engine.line import Line
+from engine.program import Program
+from engine.protocols import load_all
 
 
 def act(
@@ -43,8 +47,10 @@ def act(
     t_ms=START,
     author="claire.morel",
     text="poids sec revu",
+    of_cell=False,
 ):
-    return setting(patient, "essai", limit, value, author, text, workplace="desk", seq=seq, t_ms=t_ms)
+    said = patient, "essai", limit, value, author, text
+    return setting(*said, of_cell=of_cell, workplace="desk", seq=seq, t_ms=t_ms)
 
 
 def weights(*pairs, patient="p0"):
@@ -106,6 +112,40 @@ def test_a_delay_that_ends_before_the_act_tells_the_limit_of_before():
     assert shown(one, "low", "systolic_low")[0] == ("opened", 90.0, "défaut du protocole [D]")
 
 
+@pytest.mark.parametrize("cuts", [[], [1], [2], [1, 2]])
+@pytest.mark.parametrize("of_cell", [False, True])
+def test_a_delay_that_ends_after_the_act_tells_the_limit_that_it_was_judged_by(cuts, of_cell):
+    """No reading since the act: what the delay brings is the verdict of before, and is told as such."""
+    sender = Sender()
+    low = sender.packet("p0", "cuff", START, {2: 85, 3: 50})
+    when = START + MINUTE
+    entries = [
+        (START, "gateway", low),
+        (when, SOURCE, act("systolic_low", 70.0, t_ms=when, of_cell=of_cell)),
+        (START + 3 * HOUR, "heartbeat", b""),
+    ]
+    alerts, line = run(program(), entries, cuts=cuts)
+    assert shown(alerts, "low", "systolic_low") == [("opened", 90.0, "défaut du protocole [D]")]
+    assert limits(line)["p0"]["low", "systolic_low"][0] == "70.0"
+
+
+def test_a_feature_of_a_delay_is_told_by_the_limit_that_it_was_judged_by(tmp_path):
+    text = SMALL.read_text(encoding="utf-8")
+    own = tmp_path / "delayed.toml"
+    own.write_text(
+        text.replace('when = "drift >= 2"', 'when = "drift >= 2"\nraise_delay = "2h"'), encoding="utf-8"
+    )
+    of = Program(load_all([own]), OPTIONS, own=[(0, "dry_kg")])  # p0 has a dry weight of 79.5
+    first, later = weights((0, 83.0)), (START + DAY, "heartbeat", b"")
+    when = START + MINUTE
+    before, _ = run(of, [*first, later])
+    after, line = run(of, [*first, (when, SOURCE, act("dry_kg", 70.0, t_ms=when)), later])
+    told = ("kind", "sentence", "features", "limits", "points")
+    assert before.filter(rule="dry")["offset"].to_list() == [None]
+    assert after.select(told).to_dicts() == before.select(told).to_dicts()
+    assert limits(line)["p0"]["dry", "dry_kg"][0] == "70.0"
+
+
 def test_a_limit_without_default_can_be_set_and_a_feature_goes_by_it():
     entries = weights((0, 80.0), (1, 80.4))
     entries.insert(1, (START + HOUR, SOURCE, act("dry_kg", 78.0, t_ms=START + HOUR)))
@@ -164,6 +204,103 @@ def test_an_older_act_that_comes_later_changes_nothing():
     newer, older = act(value=1.0, seq=2, t_ms=START + MINUTE), act(value=4.0, seq=1, t_ms=START)
     _, line = run(program(), [(START + HOUR, SOURCE, newer), (START + HOUR, SOURCE, older)])
     assert limits(line)["p0"]["gain", "gain_kg"][0] == "1.0"
+
+
+def of_cell(value, seq, hours, **more):
+    when = START + hours * HOUR
+    return when, SOURCE, act(value=value, seq=seq, t_ms=when, of_cell=True, text="cellule revue", **more)
+
+
+def test_a_limit_of_the_cell_holds_where_the_patient_has_none():
+    mine = (START + 2 * HOUR, SOURCE, act(value=3.0, seq=2, t_ms=START + 2 * HOUR))
+    back = (START + 3 * HOUR, SOURCE, act(value=None, seq=3, t_ms=START + 3 * HOUR))
+    entries = [of_cell(1.0, 1, 1), mine, back, of_cell(None, 4, 4)]
+    said = []
+    for end in range(1, 5):
+        _, line = run(program(), entries[:end])
+        said.append(limits(line)["p0"]["gain", "gain_kg"])
+    assert said == [
+        ("1.0", "cellule, claire.morel, 27/03/2026 : cellule revue"),
+        ("3.0", "patient, claire.morel, 27/03/2026 : poids sec revu"),
+        ("1.0", "cellule, claire.morel, 27/03/2026 : cellule revue"),
+        ("2.0", "défaut du protocole [D]"),
+    ]
+
+
+def test_a_limit_of_the_cell_does_not_win_over_that_of_the_book():
+    of = program(own=True)  # p0 has a dry weight of 79.5 in the roster
+    entries = [of_cell(70.0, 1, 0, limit="dry_kg"), of_cell(70.0, 2, 0, limit="dry_kg", patient="p1")]
+    _, line = run(of, entries)
+    assert limits(line)["p0"]["dry", "dry_kg"] == ("79.5", "patient")
+    assert limits(line)["p1"]["dry", "dry_kg"][0] == "70.0"
+
+
+def test_said_to_a_thousand_patients_it_cuts_the_batch_once(monkeypatch):
+    passes = []
+    run_pass = shard_module._Pass.run
+
+    def counted(self, out, first):
+        passes.append(len(self.rows))
+        run_pass(self, out, first)
+
+    monkeypatch.setattr(shard_module._Pass, "run", counted)
+    sender = Sender()
+    names = [f"q{k}" for k in range(1000)]
+    readings = b"".join(sender.packet(name, "scale", START, {WEIGHT: 80.0}) for name in names)
+    acts = b"".join(act(value=1.0, patient=name, of_cell=True) for name in names)
+    later = b"".join(sender.packet(name, "scale", START + DAY, {WEIGHT: 81.2}) for name in names)
+    line = Line(program())
+    entries = [(START, "gateway", readings), (START + HOUR, SOURCE, acts), (START + DAY, "gateway", later)]
+    alerts = feed(line, [numbered(entries)])
+    assert passes == [1000, 2000]
+    assert alerts.filter(rule="gain")["patient"].n_unique() == 1000
+
+
+class Plain:
+    """Layers of limits as one would write them down: of each patient and limit the newest act, by its own time."""
+
+    def __init__(self):
+        self.newest = {}
+
+    def hear(self, patient, limit, value, of_cell, t_ms, seq):
+        place = patient, limit, of_cell
+        if place not in self.newest or self.newest[place][:2] < (t_ms, seq):
+            self.newest[place] = t_ms, seq, value
+
+    def value(self, patient, limit, usual):
+        for whose in (False, True):
+            value = self.newest.get((patient, limit, whose), (0, 0, None))[2]
+            if value is not None:
+                return value
+        return usual
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(("p0", "p1")),
+            st.sampled_from((("gain_kg", (1.0, 3.0)), ("systolic_low", (75.0, 95.0)))),
+            st.integers(0, 2),
+            st.booleans(),
+            st.integers(0, 3),
+        ),
+        max_size=25,
+    )
+)
+def test_layers_are_those_that_one_would_write_down(acts):
+    plain = Plain()
+    entries = []
+    for seq, (patient, (limit, values), which, whose, hours) in enumerate(acts, 1):
+        value = (*values, None)[which]
+        t_ms = START + hours * HOUR
+        plain.hear(patient, limit, value, whose, t_ms, seq)
+        said = act(limit, value, patient=patient, seq=seq, t_ms=t_ms, of_cell=whose)
+        entries.append((START + 3 * HOUR, SOURCE, said))
+    _, line = run(program(), entries)
+    for patient, found in limits(line).items():
+        assert found["gain", "gain_kg"][0] == str(plain.value(patient, "gain_kg", 2.0))
+        assert found["low", "systolic_low"][0] == str(plain.value(patient, "systolic_low", 90.0))
 
 
 @st.composite

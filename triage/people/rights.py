@@ -35,6 +35,8 @@ class Act(StrEnum):
     ACCOUNTS = "accounts"
     SOURCES = "sources"
     CELLS = "cells"
+    OVERSEE = "oversee"
+    """See which accounts, sources and cells there are, and change none."""
     AUDIT = "audit"
     """Search the audit trail, which names patients by pseudonym."""
     MACHINE = "machine"
@@ -48,12 +50,21 @@ MATRIX: Final[dict[Role, frozenset[Act]]] = {
     Role.CARDIOLOGIST: frozenset(_CARE | {Act.LIMITS}),
     Role.OPERATOR: frozenset({Act.OWN, Act.MACHINE, Act.PROTOCOLS}),
     Role.ADMINISTRATOR: frozenset(
-        {Act.OWN, Act.ACCOUNTS, Act.SOURCES, Act.CELLS, Act.AUDIT, Act.PROTOCOLS, Act.MACHINE}
+        {
+            Act.OWN,
+            Act.ACCOUNTS,
+            Act.SOURCES,
+            Act.CELLS,
+            Act.OVERSEE,
+            Act.AUDIT,
+            Act.PROTOCOLS,
+            Act.MACHINE,
+        }
     ),
 }
 """Whatever is not named here is refused."""
 
-_READING: Final = frozenset({Act.SEE, Act.CELL, Act.PROTOCOLS, Act.AUDIT, Act.MACHINE})
+_READING: Final = frozenset({Act.SEE, Act.CELL, Act.PROTOCOLS, Act.AUDIT, Act.OVERSEE, Act.MACHINE})
 
 _IN_PERSON: Final = frozenset({Act.OWN, Act.OPEN, Act.ACCOUNTS})
 """No program does these, whatever token it holds."""

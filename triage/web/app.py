@@ -12,7 +12,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Scope
 
 from triage.people.person import Person
-from triage.web import api
+from triage.web.api.build import build as api
 from triage.web.guard import Guard
 from triage.web.hub import Hub
 from triage.web.live import routes as live
@@ -25,10 +25,12 @@ from triage.web.pages import (
     moves,
     openid,
     patient,
+    proposals,
     questionnaire,
     queue,
     sheets,
     signin,
+    workshop,
 )
 from triage.web.site import NotSignedInError, Site, home
 
@@ -68,7 +70,7 @@ def build(site: Site, hub: Hub, *, hosts: tuple[str, ...] = ()) -> ASGIApp:
         Names by which it may be called; any where none is given.
     """
     app = FastAPI(title="Vigie", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    # Bulk moves and sheets before the moves of one line, whose paths would take theirs.
+    # Bulk moves and sheets before the moves of one line, proposals before protocols, whose paths would take theirs.
     for pages in (
         signin,
         openid,
@@ -81,12 +83,14 @@ def build(site: Site, hub: Hub, *, hosts: tuple[str, ...] = ()) -> ASGIApp:
         patient,
         questionnaire,
         cell,
+        proposals,
+        workshop,
         admin,
     ):
         app.include_router(pages.routes(site))
     app.include_router(patient.opening(site))
     app.include_router(live(site, hub))
-    app.mount("/api/v1", api.build(site))
+    app.mount("/api/v1", api(site, hub))
     app.mount("/static", _Static(directory=STATIC))
 
     @app.get("/")

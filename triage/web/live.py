@@ -25,10 +25,10 @@ from triage.web.words import KINDS
 from triage.work import lists, notices
 from triage.work.lists import Filters, Row, View
 
-__all__ = ["routes"]
+__all__ = ["MOST_MOVED", "News", "routes"]
 
 HEARTBEAT_S: Final = 5.0
-_MOST_MOVED: Final = 50
+MOST_MOVED: Final = 50
 """Lines that are sent one by one after one look; of more, the page shows the number alone."""
 
 
@@ -43,8 +43,8 @@ class _Page:
     shown: dict[str, Any] | None = None
 
 
-class _News:
-    """What an open page is told."""
+class News:
+    """What is told by itself: to open pages, and to programs that wait."""
 
     def __init__(self, site: Site, hub: Hub) -> None:
         self._site = site
@@ -75,18 +75,20 @@ class _News:
             },
         }
 
+    def changed(self, since: Marks, marks: Marks) -> list[str]:
+        """Give the ids of lines of any cell that changed between two looks: at most `MOST_MOVED`."""
+        return self._hub.shared(("changed", since), marks, lambda: self._changed(since, marks))  # type: ignore[no-any-return]
+
     def _changed(self, since: Marks, marks: Marks) -> list[str]:
         found = set(audit.episodes_since(self._site.store.engine, since.entry))
         if marks.row > since.row:
             found |= set(lists.changed_since(self._site.store.engine, since.row))
-        return sorted(found)[:_MOST_MOVED]
+        return sorted(found)[:MOST_MOVED]
 
     def _moved(self, page: _Page, marks: Marks) -> list[dict[str, str]]:
         cells = page.person.cells
         out = []
-        for episode in self._hub.shared(
-            ("changed", page.marks), marks, lambda: self._changed(page.marks, marks)
-        ):
+        for episode in self.changed(page.marks, marks):
 
             def find(episode: str = episode) -> Row | None:
                 return lists.row(self._site.store.engine, episode, cells)
@@ -96,16 +98,18 @@ class _News:
                 out.append({"episode": episode, "html": row_html(self._site, row, page.person)})
         return out
 
-    def _told(self, page: _Page) -> list[dict[str, str]]:
-        person = page.person
+    def told(self, person: Person, since: Marks) -> list[dict[str, Any]]:
+        """Give the notices for somebody after a look, with what each says as ``text``."""
         found = notices.since(
             self._site.store.engine,
-            page.marks.notice,
+            since.notice,
             account=person.name,
             role=person.role.value,
             cells=person.cells,
         )
-        return [{"text": f"{KINDS.get(each['kind'], each['kind'])} – {each['patient']}"} for each in found]
+        return [
+            each | {"text": f"{KINDS.get(each['kind'], each['kind'])} – {each['patient']}"} for each in found
+        ]
 
     def events(self, page: _Page) -> list[str]:
         """Say what came since the page was told last."""
@@ -113,7 +117,8 @@ class _News:
         out = []
         if marks != page.marks:
             out += [_event("moved", each) for each in self._moved(page, marks)]
-            out += [_event("notice", each) for each in self._told(page)]
+            told = self.told(page.person, page.marks)
+            out += [_event("notice", {"text": each["text"]}) for each in told]
             page.marks = marks
         said = self.queue_of(page, marks)
         if said != page.shown:
@@ -125,7 +130,7 @@ class _News:
 def routes(site: Site, hub: Hub) -> APIRouter:
     """Make the stream of events, and its answer in one piece."""
     router = APIRouter()
-    news = _News(site, hub)
+    news = News(site, hub)
 
     async def stream(request: Request, page: _Page, token: str) -> AsyncIterator[str]:
         event = hub.join()

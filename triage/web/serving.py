@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -25,6 +25,7 @@ from engine.enrolment import read as read_enrolment
 from engine.program import DAY_MS
 from engine.protocols import load_all
 from engine.service import listen
+from engine.workshop import Source, Workshop
 from ingest.server.guard import guarded
 from rules.limits import LimitBook
 from triage import policy
@@ -35,7 +36,7 @@ from triage.web.app import build
 from triage.web.child import PARENT
 from triage.web.hub import Hub
 from triage.web.site import Site
-from triage.work import cells
+from triage.work import cell_limits, cells
 from triage.work.desk import Desk
 
 __all__ = ["At", "Clockwork", "Pages", "served"]
@@ -104,7 +105,7 @@ class Pages:
 
     Raises
     ------
-    ConfigError, ProtocolError, PolicyError, PermissionError, ValueError, OSError
+    ConfigError, ProtocolError, PolicyError, OutcomeError, PermissionError, ValueError, OSError
         They cannot start; the message says why.
     """
 
@@ -145,7 +146,10 @@ class Pages:
             provider,
             key,
             https=origin.scheme == "https" or settings.tls_certificate is not None,
+            workshop=None if settings.log else self._open.enter_context(closing(Workshop(_source(settings)))),
+            outcomes_file=settings.outcomes,
         )
+        self.site.outcomes()  # a file that cannot be used is said now, not to who tries a limit
         self._names = [protocol.id for protocol in protocols]
         self._enrolled_at = -1.0
 
@@ -223,6 +227,9 @@ def served(site: Site, settings: Settings, *others: tuple[float, Callable[[], ob
         site.desk,
         (SWEEP_S, lambda: site.people.sweep(site.now_ms())),
         (SAY_AGAIN_S, lambda: site.limit_desk.say_again(again_ms)),
+        (TICK_S, site.proposals.begin),
+        (TICK_S, lambda: cell_limits.tell(site.store.engine, site.now_ms(), again_ms)),
+        (LOOK_OVER_S, lambda: site.workshop.rest() if site.workshop else None),
         *others,
     )
     listening = listen(settings.web_host, settings.web_port)
@@ -242,6 +249,17 @@ def served(site: Site, settings: Settings, *others: tuple[float, Callable[[], ob
         server.should_exit = True
         serving.join(settings.stop_s)
         clockwork.stop()
+
+
+def _source(settings: Settings) -> Source:
+    return Source(
+        settings.data / "log",
+        settings.data / "workshop",
+        settings.protocols,
+        settings.limits,
+        settings.enrolment,
+        settings.zone,
+    )
 
 
 def _config(app: ASGIApp, settings: Settings) -> uvicorn.Config:

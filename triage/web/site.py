@@ -16,8 +16,10 @@ from sqlalchemy import select
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from engine import strips
+from engine.backtest_outcomes import read_outcomes
 from engine.contacts import Contact, contacts
 from engine.curves import DAY_MS, Curve, curves
+from engine.workshop import Workshop
 from ingest.signals import SIGNALS, Kind
 from rules.limits import LimitBook
 from rules.protocol import Protocol
@@ -25,7 +27,9 @@ from triage import audit, database
 from triage.audit import Deed
 from triage.identity.register import Register
 from triage.people.accounts import People
+from triage.people.administration import Listed
 from triage.people.oidc import OpenId
+from triage.people.passwords import Attempts
 from triage.people.person import Must, Person
 from triage.people.rights import Act, may, reads
 from triage.people.seal import Seal
@@ -37,6 +41,7 @@ from triage.work.cells import cell_of
 from triage.work.desk import Desk
 from triage.work.limits import LimitDesk, Standing
 from triage.work.lists import Counts, Filters, Row, View
+from triage.work.proposals import Proposals
 from triage.work.states import MoveError
 from triage.work.tables import FOLLOWED
 
@@ -98,6 +103,12 @@ class Site:
         Whether browsers reach it by HTTPS.
     now_ms : callable
         The clock, ms UTC.
+    programs : Attempts
+        How often programs may ask: for each account, and in all.
+    workshop : Workshop, optional
+        Where limits are tried; there is none where the log is not a file of this machine.
+    outcomes_file : Path, optional
+        What became of patients, besides what closings say.
     """
 
     store: Store
@@ -112,7 +123,11 @@ class Site:
     seal: Seal | None = None
     https: bool = False
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    programs: Attempts = field(default_factory=lambda: Attempts(a_minute=1200, a_second=100, burst=2000))
+    workshop: Workshop | None = None
+    outcomes_file: Path | None = None
     desk: Desk = field(init=False)
+    proposals: Proposals = field(init=False)
     limit_desk: LimitDesk = field(init=False)
     words: Words = field(init=False)
 
@@ -121,6 +136,7 @@ class Site:
         self.desk = Desk(self.store.engine, self.now_ms)
         book = self.book or LimitBook(self.protocols)
         self.limit_desk = LimitDesk(self.store.engine, self.protocols, book, self.zone, self.now_ms)
+        self.proposals = Proposals(self.store.engine, self.protocols, self.now_ms)
         self.words = Words(self.zone)
         self._curves: dict[str, tuple[int, list[Curve]]] = {}
         self._templates = Environment(
@@ -187,6 +203,14 @@ class Site:
             msg = "ce collègue ne voit pas ce patient"
             raise MoveError(msg)
 
+    def colleagues(self, person: Person) -> list[Listed]:
+        """Give who else works in one's cells."""
+        return [
+            each
+            for each in self.people.accounts()
+            if each.disabled_ms is None and each.name != person.name and set(each.cells) & set(person.cells)
+        ]
+
     def may_read(self, person: Person, cell: str, patient: str) -> bool:
         """Say whether somebody may see a patient: one of their cells, or opened with a reason."""
         if reads(person, cell, patient):
@@ -245,6 +269,10 @@ class Site:
         now_ms = self.now_ms()
         return contacts(self.history, patient, now_ms - CONTACTS_MS, now_ms + DAY_MS)
 
+    def last(self, patient: str) -> dict[int, float]:
+        """Give a patient's last value of each signal, by its code."""
+        return {curve.signal.code: float(curve.value[-1]) for curve in self.curves(patient)}
+
     def limits(self, patient: str, cell: str) -> list[tuple[Protocol, list[Standing]]]:
         """Give, for each protocol of a patient, each limit in force."""
         with self.store.engine.connect() as connection:
@@ -257,6 +285,12 @@ class Site:
         if self.history is None:
             return []
         return list(strips.read(self.history, alert_id=episode).iter_rows(named=True))
+
+    def outcomes(self) -> tuple[tuple[str, int, str], ...]:
+        """Give (patient, time in ms UTC, kind) of the file of outcomes; none where it is not there or not legal."""
+        if self.outcomes_file is None:
+            return ()
+        return tuple(read_outcomes(self.outcomes_file).iter_rows())
 
     # Pages -------------------------------------------------------------------------------------------------------
 
@@ -276,6 +310,9 @@ class Site:
             "Act": Act,
             "may": may,
             "home": home,
+            "to_sign": self.proposals.to_sign(person.cells, person.name)
+            if person and may(person, Act.LIMITS)
+            else 0,
         }
         return self._templates.get_template(template).render(common | values)
 

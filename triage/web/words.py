@@ -42,6 +42,29 @@ KINDS: Final = {
 }
 """What a notice says, by its kind."""
 
+ACTIONS: Final = {
+    "claimed": "Prise",
+    "took over": "Reprise",
+    "released": "Remise dans la file",
+    "called": "Appel",
+    "escalated": "Avis demandé",
+    "muted": "Mise en sourdine",
+    "closed": "Clôturée",
+    "reopened": "Rouverte",
+    "handed over": "Confiée",
+    "reminded": "Rappel : délai dépassé",
+    "next_role": "Appel au cardiologue",
+    "expired": "Prise sans suite",
+    "call_due": "À rappeler",
+    "unanswered": "Avis sans réponse",
+    "mute_ended": "Fin de sourdine",
+    "forgotten": "Retrouvée par le contrôle",
+    "limit set": "Limite changée",
+    "limit taken back": "Limite reprise",
+    "note": "Note",
+}
+"""What the thread of a patient calls an action of `triage.work.timeline.TOLD`."""
+
 
 class Words:
     """Words in one zone.

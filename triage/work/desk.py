@@ -21,7 +21,7 @@ from triage.work import clockwork, moves, outgoing
 from triage.work.cells import cell_of
 from triage.work.clockwork import Elapsed
 from triage.work.notices import tell
-from triage.work.states import ChangedError, MoveError, Outcome, Reason, State, Whom
+from triage.work.states import ChangedError, MoveError, Outcome, Reason, State, UnknownError, Whom
 from triage.work.tables import NOTICE
 
 __all__ = ["VIGIE", "Bulk", "Desk", "Line"]
@@ -37,6 +37,7 @@ _AGAIN_MS: Final = 3_600_000
 
 Line = dict[str, Any]
 Result = TypeVar("Result")
+Asked = TypeVar("Asked")
 
 CHANGING: Final = (
     "state", "version", "owner", "state_ms", "until_ms", "next_ms", "step", "answered_ms", "work", "due_ms",
@@ -47,11 +48,17 @@ CHANGING: Final = (
 
 @dataclass(slots=True)
 class Bulk:
-    """What came of a move on several lines: how many were moved, and why others were not, by id."""
+    """What came of several moves: how many there were, the lines that were moved, and which were refused and why."""
 
     of: int
-    done: int = 0
-    refused: dict[str, str] = field(default_factory=dict)
+    moved: list[Line] = field(default_factory=list)
+    refused: list[tuple[int, MoveError]] = field(default_factory=list)
+    """By place among those that were asked for, from 0."""
+
+    @property
+    def done(self) -> int:
+        """How many were moved."""
+        return len(self.moved)
 
 
 class Desk:
@@ -150,16 +157,22 @@ class Desk:
 
         return self._move(episode, who, "handed over", change, version, {"to": to})
 
-    def bulk(self, episodes: Sequence[str], move: Callable[[str], Line]) -> Bulk:
-        """Do one move on several lines, each in its own transaction: what cannot be moved holds nothing up."""
-        out = Bulk(len(episodes))
-        for episode in episodes:
+    def note(self, episode: str, who: str, text: str, *, version: int | None = None) -> Line:
+        """Write something down about a line."""
+
+        def change(line: Line, now_ms: int) -> None:
+            moves.note(line, who, now_ms, text)
+
+        return self._move(episode, who, "note", change, version, {"note": text.strip()})
+
+    def bulk(self, asked: Sequence[Asked], move: Callable[[Asked], Line]) -> Bulk:
+        """Make several moves, each in its own transaction: what cannot be moved holds nothing up."""
+        out = Bulk(len(asked))
+        for place, each in enumerate(asked):
             try:
-                move(episode)
+                out.moved.append(move(each))
             except MoveError as error:
-                out.refused[episode] = str(error)
-            else:
-                out.done += 1
+                out.refused.append((place, error))
         return out
 
     # Time ----------------------------------------------------------------------------------------------------
@@ -296,7 +309,14 @@ class Desk:
             tell(connection, line, now_ms, cell, "taken over", account=lost, details={"by": who})
         if got is not None and got not in {who, lost}:
             tell(connection, line, now_ms, cell, "handed over", account=got, details={"by": who})
-        if line["state"] == State.ESCALATED and line["work"]["escalated"]["to"] == Whom.CARDIOLOGIST:
+        asked = line["work"].get("escalated")
+        # A note about what was escalated, or another who stays with it, asks nobody anew.
+        if line["state"] == State.ESCALATED and asked != before["work"].get("escalated"):
+            self._ask(connection, line, who, now_ms, cell)
+
+    def _ask(self, connection: Connection, line: Line, who: str, now_ms: int, cell: str) -> None:
+        """Tell whom a line was escalated to; the SAMU is called by telephone."""
+        if line["work"]["escalated"]["to"] == Whom.CARDIOLOGIST:
             on_call = moves.policy_of(line).on_call("cardiologist", now_ms)
             tell(
                 connection,
@@ -323,8 +343,7 @@ class Desk:
         query: Select[Any] = select(EPISODE).where(EPISODE.c.id == episode).with_for_update()
         before = connection.execute(query).mappings().first()
         if before is None:
-            msg = "cette alerte n'existe pas"
-            raise MoveError(msg)
+            raise UnknownError
         return dict(before), before
 
     def _write(self, connection: Connection, line: Line, before: RowMapping) -> None:

@@ -3,12 +3,13 @@
 Walls between cells are part of each query: a line of another cell is not there.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Engine, Select, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Engine, Select, and_, case, func, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from rules.levels import Level
@@ -21,7 +22,9 @@ from triage.work.tables import FOLLOWED
 __all__ = [
     "MOST",
     "Counts",
+    "CursorError",
     "Filters",
+    "Page",
     "Row",
     "View",
     "changed_since",
@@ -29,8 +32,10 @@ __all__ = [
     "newest",
     "news",
     "of_patient",
+    "page",
     "row",
     "rows",
+    "some",
 ]
 
 MOST: Final = 100
@@ -87,6 +92,18 @@ class Row:
     cell: str
 
 
+class CursorError(ValueError):
+    """What should say where a list goes on does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a list, and where it goes on: `after` is "" at the end."""
+
+    rows: list[Row]
+    after: str
+
+
 @dataclass(slots=True)
 class Counts:
     """How many lines each view has, and each level and protocol of those that wait."""
@@ -98,12 +115,31 @@ class Counts:
 
 def rows(engine: Engine, filters: Filters, at_most: int = MOST) -> list[Row]:
     """Give the lines of a view, who is called next first; of the closed, the newest first."""
-    query = _of(filters)
-    if filters.view is View.CLOSED:
-        query = query.order_by(Episode.ended_clock_ms.desc(), Episode.id)
-    else:
-        query = query.order_by(*BY_URGENCY)
-    return _rows(engine, query.limit(at_most))
+    return _rows(engine, _in_order(filters).limit(at_most))
+
+
+def page(engine: Engine, filters: Filters, at_most: int = MOST, after: str = "") -> Page:
+    """Give the lines of a view in the order of `rows`, from where `after` of an earlier page says.
+
+    A line that moves within the order between two pages may be in both, or in none.
+
+    Raises
+    ------
+    CursorError
+        `after` is of no page of this view.
+    """
+    query = _in_order(filters)
+    if after:
+        query = query.where(_beyond(filters.view, after))
+    found = _rows(engine, query.limit(at_most + 1))
+    more = len(found) > at_most
+    return Page(found[:at_most], _cursor(filters.view, found[at_most - 1].line) if more else "")
+
+
+def some(engine: Engine, episodes: Sequence[str], cells: Sequence[str]) -> list[Row]:
+    """Give those of some lines that are of these cells, in the order of `rows`."""
+    query = _joined().where(Episode.id.in_(episodes), _CELL.in_(cells))
+    return _rows(engine, query.order_by(*BY_URGENCY))
 
 
 def row(engine: Engine, episode: str, cells: Sequence[str] | None = None) -> Row | None:
@@ -220,6 +256,40 @@ _IN = {
 
 
 _VIEW = case((_MUTED, View.MUTED.value), (_SILENT, View.SILENT.value), else_=View.WAITING.value)
+
+
+# No limit comes last, as in `triage.order`.
+_NEVER: Final = 1 << 62
+_ENDED_AFTER = re.compile(r"([0-9]{1,18})\.([!-~]{1,64})")
+_URGENT_AFTER = re.compile(r"([123])\.([0-9]{1,19})\.(-?[0-9]{1,18})\.([!-~]{1,64})")
+
+
+def _in_order(filters: Filters) -> Query:
+    if filters.view is View.CLOSED:
+        return _of(filters).order_by(Episode.ended_clock_ms.desc(), Episode.id)
+    return _of(filters).order_by(*BY_URGENCY)
+
+
+def _cursor(view: View, line: Episode) -> str:
+    if view is View.CLOSED:
+        return f"{line.ended_clock_ms}.{line.id}"
+    due = _NEVER if line.due_ms is None else line.due_ms
+    return f"{line.level}.{due}.{line.onset_ms}.{line.id}"
+
+
+def _beyond(view: View, after: str) -> ColumnElement[bool]:
+    """Say which lines come after a cursor, in the order of `_in_order`."""
+    found = (_ENDED_AFTER if view is View.CLOSED else _URGENT_AFTER).fullmatch(after)
+    *numbers, episode = found.groups() if found is not None else [str(_NEVER + 1)]
+    first, *rest = (int(each) for each in numbers) if found is not None else (_NEVER + 1,)
+    if max(first, *rest, 0) > _NEVER:
+        msg = f"after {after[:80]!r}: is of no page of this view; legal is what a page gave as next"
+        raise CursorError(msg)
+    if view is View.CLOSED:
+        ended = Episode.ended_clock_ms
+        return or_(ended < first, and_(ended == first, Episode.id > episode))
+    key = tuple_(func.coalesce(Episode.due_ms, _NEVER), Episode.onset_ms, Episode.id)
+    return or_(Episode.level < first, and_(Episode.level == first, key > tuple_(*rest, episode)))
 
 
 def _of(filters: Filters) -> Query:

@@ -12,6 +12,7 @@ mute        any open but another's             muted: has an end, an owner and a
 close       any open but another's             closed, with a reason; ROUGE by a person only
 reopen      closed                             reopened
 hand over   claimed, called, muted (own)       the same, of another owner
+note        any, whoever has it, closed too    the same, with a note
 ==========  =================================  ==========================================================
 
 Each move changes the line in place and sets when the clockwork must look at it again (`next_ms`); `version` rises with
@@ -44,6 +45,7 @@ __all__ = [
     "escalate",
     "hand_over",
     "mute",
+    "note",
     "opened",
     "policy_of",
     "release",
@@ -54,6 +56,8 @@ __all__ = [
 Line = dict[str, Any]
 
 LONGEST_TEXT: Final = 2000
+MOST_NOTES: Final = 10
+"""Notes that a line carries, the newest; the audit trail has all."""
 _LONGEST_CALL_BACK_MS: Final = 7 * 86_400_000
 
 
@@ -215,6 +219,14 @@ def hand_over(line: Line, who: str, to: str, now_ms: int) -> None:
     line["version"] += 1
     if line["state"] == State.CLAIMED:
         line["until_ms"] = line["next_ms"] = now_ms + policy_of(line).claim_ms
+
+
+def note(line: Line, who: str, now_ms: int, text: str) -> None:
+    """Write something down about a line, whoever has it: nothing else of it changes."""
+    text = _written(text, "note", needed=True)
+    notes = [*line["work"].get("notes", []), {"at": now_ms, "by": who, "text": text}]
+    line["work"] = {**line["work"], "notes": notes[-MOST_NOTES:]}
+    line["version"] += 1
 
 
 def _open(line: Line) -> None:

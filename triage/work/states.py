@@ -12,6 +12,7 @@ __all__ = [
     "Reason",
     "State",
     "TakenError",
+    "UnknownError",
     "Whom",
 ]
 
@@ -115,3 +116,10 @@ class TakenError(MoveError):
 
 class ChangedError(MoveError):
     """The line is no longer what the one who moves it has seen."""
+
+
+class UnknownError(MoveError):
+    """There is no such line, for the one who tried."""
+
+    def __init__(self) -> None:
+        super().__init__("cette alerte n'existe pas")

@@ -73,7 +73,16 @@ def test_the_table_of_the_documentation():
         Role.NURSE: all_care,
         Role.CARDIOLOGIST: all_care | {"limits"},
         Role.OPERATOR: {"own", "machine", "protocols"},
-        Role.ADMINISTRATOR: {"own", "accounts", "sources", "cells", "audit", "protocols", "machine"},
+        Role.ADMINISTRATOR: {
+            "own",
+            "accounts",
+            "sources",
+            "cells",
+            "oversee",
+            "audit",
+            "protocols",
+            "machine",
+        },
     }
     assert {role.french for role in Role} == {"Infirmier", "Cardiologue", "Exploitant", "Administrateur"}
 

@@ -23,6 +23,8 @@ from triage.people.accounts import People
 from triage.people.administration import NewAccount
 from triage.people.passwords import Attempts, Passwords
 from triage.people.person import Role
+from triage.web.app import build
+from triage.web.hub import Hub
 from triage.web.serving import served
 from triage.web.site import Site
 from triage.work import cells
@@ -33,6 +35,7 @@ ACCOUNTS = (
     NewAccount("paul", Role.NURSE, ("Nord",), "Paul Leroy"),
     NewAccount("luc", Role.NURSE, ("Sud",), "Luc Garnier"),
     NewAccount("dr.petit", Role.CARDIOLOGIST, ("Nord", "Sud"), "Dr Anne Petit"),
+    NewAccount("dr.roy", Role.CARDIOLOGIST, ("Nord",), "Dr Jean Roy"),
     NewAccount("ops", Role.OPERATOR, (), "Exploitation"),
     NewAccount("admin", Role.ADMINISTRATOR, (), "Administration"),
 )
@@ -46,6 +49,11 @@ class Served:
         self.queue = queue
         self.site = site
         self.address = address
+
+    @property
+    def application(self):
+        """The application without what is around it: its routes."""
+        return build(self.site, Hub(self.site))._app
 
     def opened(self, patient="P1", level="ROUGE", ago_min=1, **over):
         """Let the engine open a line; give its id."""
@@ -105,6 +113,7 @@ def serving(url, folder, port=0):
             history=folder / "history",
             seal=seal.load(folder / "web.key"),
             now_ms=now_ms,
+            programs=Attempts(a_minute=1_000_000, a_second=1_000_000, burst=1_000_000),
         )
         known = {each.name for each in people.accounts()}
         for account in (each for each in ACCOUNTS if each.name not in known):

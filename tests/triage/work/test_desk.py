@@ -15,7 +15,7 @@ from sqlalchemy import text
 from engine.enrolment import Enrolled
 from rules.levels import Level
 from triage import audit, database, store
-from triage.work import cells, notices, outgoing
+from triage.work import cells, moves, notices, outgoing
 from triage.work.clockwork import Kind
 from triage.work.desk import VIGIE, Desk
 from triage.work.states import ChangedError, MoveError, Outcome, Reason, State, TakenError, Whom
@@ -201,8 +201,9 @@ def test_a_bulk_move_says_how_many_and_why_not(queue, desk, opened):
         episodes, lambda episode: desk.close(episode, "marie", Reason.EQUIPMENT, "balances changées")
     )
     assert (done.done, done.of) == (4, 5)
-    assert list(done.refused) == [episodes[2]]
-    assert "paul" in done.refused[episodes[2]]
+    [(place, why)] = done.refused
+    assert (place, why.owner) == (2, "paul")
+    assert [line["id"] for line in done.moved] == [*episodes[:2], *episodes[3:]]
 
 
 def test_handed_over_is_told(queue, desk, opened):
@@ -211,6 +212,30 @@ def test_handed_over_is_told(queue, desk, opened):
     assert desk.hand_over(episode, "marie", "paul")["owner"] == "paul"
     told = notices.since(queue.engine, 0, account="paul", role="nurse", cells=["Nord"])
     assert [(each["kind"], each["details"]["by"]) for each in told] == [("handed over", "marie")]
+
+
+def test_a_note_is_kept_whoever_has_the_line_and_asks_nobody_anew(queue, desk, opened):
+    episode = opened()
+    desk.escalate(episode, "marie", Whom.CARDIOLOGIST, "avis")
+    before = queue.episode(episode)
+    line = desk.note(episode, "paul", " rappelle à 18 h ")
+    assert [(each["by"], each["text"]) for each in line["work"]["notes"]] == [("paul", "rappelle à 18 h")]
+    now = queue.episode(episode)
+    assert now.version == before.version + 1
+    assert (now.state, now.owner, now.next_ms) == (before.state, before.owner, before.next_ms)
+    with pytest.raises(ChangedError):
+        desk.close(episode, "marie", Reason.ADVICE, version=before.version)
+    told = notices.since(queue.engine, 0, account="x", role="cardiologist", cells=["Nord"])
+    assert [each["kind"] for each in told] == ["escalated"]
+    desk.escalate(episode, "marie", Whom.CARDIOLOGIST, "et encore")
+    told = notices.since(queue.engine, 0, account="x", role="cardiologist", cells=["Nord"])
+    assert [each["kind"] for each in told] == ["escalated"] * 2
+    for i in range(12):
+        desk.close(episode, "marie", Reason.ADVICE) if i == 6 else desk.note(episode, "paul", f"n{i}")
+    assert [each["text"] for each in queue.episode(episode).work["notes"]][-1] == "n11"
+    assert len(queue.episode(episode).work["notes"]) == moves.MOST_NOTES
+    with pytest.raises(MoveError, match="motif"):
+        desk.note(episode, "paul", " ")
 
 
 def test_cells_follow_the_enrolment(queue):

@@ -70,6 +70,39 @@ def test_cells_are_walls(queue):
     assert lists.row(queue.engine, other, ("Sud",)).cell == "Sud"
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+@pytest.mark.parametrize("view", [View.WAITING, View.CLOSED])
+def test_pages_are_the_list_in_pieces(url, row, frame, view, size):
+    """Many of one level, one limit, one moment, and some without a limit: each once, in the order of the list."""
+    with store.open(url) as queue:
+        levels = ["ROUGE", "ORANGE", "TECHNIQUE", "ORANGE", "TECHNIQUE", "ROUGE", "ORANGE", "TECHNIQUE"]
+        queue.apply(
+            frame(*(row(patient=f"p{i}", level=level, problem=f"x{i}") for i, level in enumerate(levels)))
+        )
+        filters = Filters(view, (cells.NO_CELL,))
+        whole = [each.line.id for each in lists.rows(queue.engine, Filters(View.WAITING, (cells.NO_CELL,)))]
+        if view is View.CLOSED:
+            for i, episode in enumerate(whole):  # two in each moment
+                desk = Desk(queue.engine, lambda at=i // 2: T0 + HOUR_MS + at)
+                desk.close(episode, "marie", Reason.TREATED)
+            whole = [each.line.id for each in lists.rows(queue.engine, filters)]
+        assert len(whole) == len(levels)
+        got, after = [], ""
+        while True:
+            page = lists.page(queue.engine, filters, size, after)
+            assert len(page.rows) <= size
+            got += [each.line.id for each in page.rows]
+            after = page.after
+            if not after:
+                break
+        assert got == whole
+
+
+def test_some_lines_are_those_of_ones_cells(queue):
+    ids = [of(queue, patient) for patient in ("p5", "p4", "p0")]
+    assert [each.line.patient for each in lists.some(queue.engine, ids, NORD)] == ["p0", "p4"]
+
+
 def test_filters(queue):
     assert sorted(patients(queue, View.WAITING, level=Level.ROUGE)) == ["p0", "p3"]
     assert patients(queue, View.WAITING, protocol="covidom") == ["p4"]

@@ -228,6 +228,7 @@ STEP = st.one_of(
     st.tuples(st.just("close"), WHO, st.sampled_from(Reason), st.sampled_from(["", "text"])),
     st.tuples(st.just("reopen"), WHO, st.just("reason")),
     st.tuples(st.just("hand_over"), WHO, WHO),
+    st.tuples(st.just("note"), WHO, st.just("text")),
     st.tuples(
         st.just("engine"),
         st.sampled_from(["opened", "raised", "evidence", "recovered", "latched", "closed"]),

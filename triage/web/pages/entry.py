@@ -1,26 +1,17 @@
 """Entry: a nurse types readings and answers for a patient who is on the telephone."""
 
-from typing import Any
-
 from fastapi import APIRouter, HTTPException, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.responses import Response
 
-from rules.model import Item
 from rules.protocol import Protocol
 from triage.people.person import Person
 from triage.people.rights import Act
 from triage.web.site import Site
-from triage.work.entry import BY_NURSE, ENTERED, EntryError, Typed, enter, number
+from triage.work.entry import BY_NURSE, ENTERED, EntryError, Typed, answer, enter, far, items_of, number, when
 
 __all__ = ["answers_of", "routes"]
-
-FAR = 0.15
-"""A value that is further than this share from the patient's last one is asked about once more."""
-
-AHEAD_MS = 300_000
-BACK_MS = 7 * 86_400_000
 
 
 def answers_of(
@@ -30,20 +21,16 @@ def answers_of(
     answers: dict[int, float] = {}
     for item in items_of(protocols):
         given = str(form.get(f"q{item.code}", ""))
-        low, high = item.range
         if not given:
             if all_:
                 wrong[f"q{item.code}"] = f"{item.label} : une réponse est nécessaire"
-        elif given.isascii() and given.isdecimal() and len(given) < 4 and low <= int(given) <= high:
-            answers[item.code] = float(given)
-        else:
-            wrong[f"q{item.code}"] = f"{item.label} : une réponse de {low:g} à {high:g}"
+            continue
+        try:
+            whole = given.isascii() and given.isdecimal() and len(given) < 4
+            answers[item.code] = answer(int(given) if whole else -1, item)
+        except EntryError as error:
+            wrong[f"q{item.code}"] = str(error)
     return answers
-
-
-def items_of(protocols: list[Protocol]) -> list[Item]:
-    """Give the questions of some protocols, each once."""
-    return list({item.code: item for protocol in protocols for item in protocol.items.values()}.values())
 
 
 def routes(site: Site) -> APIRouter:
@@ -61,7 +48,7 @@ def routes(site: Site) -> APIRouter:
         patient: str,
         given: dict[str, str],
         wrong: dict[str, str],
-        far: list[str],
+        strange: list[str],
         status: int = 200,
     ) -> Response:
         protocols = [protocol for protocol, _ in site.limits(patient, site.cell_of(patient))]
@@ -74,7 +61,7 @@ def routes(site: Site) -> APIRouter:
             protocols=protocols,
             given=given,
             wrong=wrong,
-            far=far,
+            far=strange,
             counts=site.counts(person),
         )
 
@@ -106,19 +93,18 @@ def routes(site: Site) -> APIRouter:
         t_ms = now_ms
         if given.get("at"):
             try:
-                t_ms = site.words.read(given["at"])
+                t_ms = when(site.words.read(given["at"]), now_ms)
+            except EntryError as error:
+                wrong["at"] = str(error)
             except ValueError:
                 wrong["at"] = "jour et heure, par exemple 27/11/2026 14:05"
-            else:
-                if not now_ms - BACK_MS <= t_ms <= now_ms + AHEAD_MS:
-                    wrong["at"] = "une heure des 7 derniers jours"
         if not wrong and not readings and not answers:
             wrong["weight"] = "rien n’est saisi"
         if wrong:
             return page(person, patient, given, wrong, [], 422)
-        far = _far(site, patient, readings)
-        if far and given.get("sure") != "yes":
-            return page(person, patient, given, {}, far)
+        strange = far(readings, site.last(patient))
+        if strange and given.get("sure") != "yes":
+            return page(person, patient, given, {}, strange)
         enter(
             site.store.engine,
             patient,
@@ -130,17 +116,3 @@ def routes(site: Site) -> APIRouter:
         return site.back(request, f"/patients/{patient}")
 
     return router
-
-
-def _far(site: Site, patient: str, readings: dict[int, float]) -> list[str]:
-    """Say which values are far from the patient's last ones."""
-    last: dict[int, Any] = {curve.signal.code: curve.value[-1] for curve in site.curves(patient)}
-    said = []
-    for signal in ENTERED:
-        value, before = readings.get(signal.code), last.get(signal.code)
-        if value is not None and before is not None and abs(value - before) > FAR * abs(before):
-            figures = f"{value:g}, la dernière fois {before:g}\N{NO-BREAK SPACE}{signal.unit_fr}".replace(
-                ".", ","
-            )
-            said.append(f"{signal.label_fr}\N{NO-BREAK SPACE}: {figures}")
-    return said

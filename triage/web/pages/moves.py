@@ -23,6 +23,7 @@ FORMS: Final = {
     "cloture": "Clôturer l’alerte",
     "rouvrir": "Rouvrir l’alerte",
     "confier": "Confier à un collègue",
+    "note": "Écrire une note",
 }
 
 Text = Annotated[str, Form(max_length=4000)]
@@ -38,11 +39,6 @@ def routes(site: Site) -> APIRouter:
         request: Request, person: Person, episode: str, name: str, wrong: str = "", status: int = 200
     ) -> Response:
         row = site.line(person, episode)
-        colleagues = [
-            each
-            for each in site.people.accounts()
-            if each.disabled_ms is None and set(each.cells) & set(person.cells)
-        ]
         return site.page(
             "move.html",
             person,
@@ -54,7 +50,7 @@ def routes(site: Site) -> APIRouter:
             outcomes=OUTCOMES,
             reasons=REASONS,
             whom=Whom,
-            colleagues=[each for each in colleagues if each.name != person.name],
+            colleagues=site.colleagues(person),
             given=dict(request.query_params),
             counts=site.counts(person),
         )
@@ -183,6 +179,14 @@ def routes(site: Site) -> APIRouter:
             csrf,
             "rouvrir",
             lambda who: desk.reopen(episode, who.name, reason, version=version),
+        )
+
+    @router.post("/note")
+    def note(
+        request: Request, episode: str, csrf: Text, text: Text = "", version: Version = None
+    ) -> Response:
+        return do(
+            request, episode, csrf, "note", lambda who: desk.note(episode, who.name, text, version=version)
         )
 
     @router.post("/confier")

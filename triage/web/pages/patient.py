@@ -1,6 +1,5 @@
 """The patient: alerts and why, what was done, curves, and who it is behind one click."""
 
-import json
 import math
 from typing import Annotated, Any
 
@@ -8,44 +7,21 @@ from fastapi import APIRouter, Form, HTTPException, Request
 from starlette.responses import JSONResponse, Response
 
 from engine.curves import Curve, sentence
-from engine.ecg_report import RHYTHMS
-from ingest.formats.lead import MISSING
 from ingest.signals import by_code
 from rules.drawn import levels
 from rules.protocol import Protocol
-from triage import audit
 from triage.people.person import PeopleError, Person
 from triage.people.rights import Act
 from triage.web.pages.queue import LABELS, shown
 from triage.web.site import Site
-from triage.work import lists
+from triage.web.strip import strip
+from triage.web.words import ACTIONS
+from triage.work import lists, timeline
 from triage.work.limits import Standing
 
 __all__ = ["opening", "routes"]
 
 Text = Annotated[str, Form(max_length=2000)]
-
-ACTIONS = {
-    "claimed": "Prise",
-    "took over": "Reprise",
-    "released": "Remise dans la file",
-    "called": "Appel",
-    "escalated": "Avis demandé",
-    "muted": "Mise en sourdine",
-    "closed": "Clôturée",
-    "reopened": "Rouverte",
-    "handed over": "Confiée",
-    "reminded": "Rappel : délai dépassé",
-    "next_role": "Appel au cardiologue",
-    "expired": "Prise sans suite",
-    "call_due": "À rappeler",
-    "unanswered": "Avis sans réponse",
-    "mute_ended": "Fin de sourdine",
-    "forgotten": "Retrouvée par le contrôle",
-    "limit set": "Limite changée",
-    "limit taken back": "Limite reprise",
-    "note": "Note",
-}
 
 
 def routes(site: Site) -> APIRouter:
@@ -67,36 +43,24 @@ def routes(site: Site) -> APIRouter:
             raise HTTPException(404)
         site.seen(person, "patient seen", patient, cell)
         limits = site.limits(patient, cell)
-        trail = [
+        happened = [
             {
-                "t_ms": entry.t_ms,
-                "actor": entry.actor,
-                "word": ACTIONS[entry.action],
-                "kind": "call" if entry.action == "called" else "",
-                "details": json.loads(entry.details),
+                "t_ms": each.t_ms,
+                "actor": each.actor,
+                "word": ACTIONS.get(each.action, ""),
+                "kind": {"called": "call", "opened": "alert"}.get(each.action, ""),
+                "details": each.details,
+                "line": each.line,
             }
-            for entry in audit.entries(site.store.engine, subject=patient, at_most=200)
-            if entry.action in ACTIONS
+            for each in timeline.of_patient(site.store.engine, patient, rows)
         ]
-        opened = [
-            {
-                "t_ms": row.line.opened_clock_ms,
-                "kind": "alert",
-                "line": row.line,
-                "word": "",
-                "actor": "",
-                "details": {},
-            }
-            for row in rows
-        ]
-        timeline = sorted([*trail, *opened], key=lambda each: each["t_ms"], reverse=True)[:100]
         return site.page(
             "patient.html",
             person,
             patient=patient,
             cell=cell,
             rows=[shown(site, row, person) for row in rows],
-            timeline=timeline,
+            timeline=happened,
             labels=LABELS,
             counts=site.counts(person),
             identity=None,
@@ -163,7 +127,7 @@ def routes(site: Site) -> APIRouter:
         kept = [each for each in site.strips(episode) if each["lead"] == lead]
         if not kept:
             raise HTTPException(404)
-        return JSONResponse(_strip(kept[0]))
+        return JSONResponse(strip(kept[0]))
 
     return router
 
@@ -224,21 +188,3 @@ def _plotted(curve: Curve) -> dict[str, Any]:
         "late": curve.late.tolist(),
     }
     return {"t": curve.t_ms.tolist(), "series": [series], "gaps": [list(gap) for gap in curve.gaps()]}
-
-
-def _strip(row: dict[str, Any]) -> dict[str, Any]:
-    """Give what static/js/ecg.js draws, of a row of `engine.strips.SCHEMA`."""
-    classes = row["classes"] or [""] * len(row["beats"])
-    return {
-        "rate_hz": row["rate_hz"],
-        "start_ms": row["start_ms"],
-        "gain_uv": 1000.0 / row["gain"],
-        "samples": [None if sample == MISSING else sample for sample in row["samples"]],
-        "beats": [list(each) for each in zip(row["beats"], classes, strict=True)],
-        "marks": [
-            [max(0, span["start"]), span["end"], RHYTHMS[span["label"]]]
-            for span in row["rhythm"]
-            if span["label"] in RHYTHMS
-        ],
-        "next": None,
-    }

@@ -9,9 +9,9 @@ from starlette.responses import Response
 from ingest.signals import by_name
 from triage.audit import ENTRY
 from triage.web.links import Link, LinkError
-from triage.web.pages.entry import answers_of, items_of
+from triage.web.pages.entry import answers_of
 from triage.web.site import Site
-from triage.work.entry import BY_PATIENT, EntryError, Typed, enter, number
+from triage.work.entry import BY_PATIENT, EntryError, Typed, enter, items_of, number
 
 __all__ = ["routes"]
 
