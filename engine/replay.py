@@ -78,7 +78,7 @@ def replay(  # noqa: PLR0913 - an option is a parameter
         Files, or names of shipped protocols.
     out : Path
         Folder for alerts.parquet, quarantine.parquet, summary.json, summary.txt, card.json, report.html and strips/; of
-        files quality.json and quality.html too, before the first reading goes through the line. Made if it is not there.
+        files quality.json and quality.html too, before the first reading goes through. Made if it is not there.
     mapping : Mappings, optional
         How tables are read.
     zone : str
