@@ -37,7 +37,8 @@ from triage.web.app import build
 from triage.web.child import PARENT
 from triage.web.hub import Hub
 from triage.web.site import Site
-from triage.work import cell_limits, cells
+from triage.work import cells
+from triage.work.cell_limits import Teller
 from triage.work.desk import Desk
 
 __all__ = ["At", "Clockwork", "Pages", "served"]
@@ -47,6 +48,7 @@ TICK_S: Final = 1.0
 LOOK_OVER_S: Final = 60.0
 ENROLMENT_S: Final = 10.0
 SWEEP_S: Final = 3600.0
+HOUR_MS: Final = 3_600_000
 SAY_AGAIN_S: Final = 60.0
 """How often it is looked whether the log needs to hear a limit again."""
 _ALIVE_S = 0.5
@@ -154,7 +156,7 @@ class Pages:
         )
         self.site.outcomes()  # a file that cannot be used is said now, not to who tries a limit
         self._names = [protocol.id for protocol in protocols]
-        self._enrolled_at = -1.0
+        self._enrolled_at = (-1.0, -1)
 
     def _workshop(self, settings: Settings, candidates: Sequence[Protocol]) -> Workshop | None:
         """Make the workshop, where the log is a file of this machine."""
@@ -163,13 +165,14 @@ class Pages:
         return self._open.enter_context(closing(Workshop(_source(settings, candidates))))
 
     def _enrol(self) -> None:
-        """Take the enrolment when it has changed: who is in which cell."""
+        """Take the enrolment when it has changed, and each hour, as follow-ups end: who is in which cell."""
         path = self.settings.enrolment
         if path is None or not path.exists():
             return
-        changed = path.stat().st_mtime
+        now_ms = self.site.now_ms()
+        changed = (path.stat().st_mtime, now_ms // HOUR_MS)
         if changed != self._enrolled_at:
-            cells.take(self.site.store.engine, read_enrolment(path, self._names))
+            cells.take(self.site.store.engine, read_enrolment(path, self._names), now_ms)
             self._enrolled_at = changed
 
     def stop(self) -> None:
@@ -232,12 +235,13 @@ def served(site: Site, settings: Settings, *others: tuple[float, Callable[[], ob
     hub = Hub(site)
     app = build(site, hub, hosts=(origin.netloc,) if origin.netloc else ())
     again_ms = round(settings.keep_days * DAY_MS / 3)
+    teller = Teller(site.store.engine, again_ms)
     clockwork = Clockwork(
         site.desk,
         (SWEEP_S, lambda: site.people.sweep(site.now_ms())),
         (SAY_AGAIN_S, lambda: site.limit_desk.say_again(again_ms)),
         (TICK_S, site.proposals.begin),
-        (TICK_S, lambda: cell_limits.tell(site.store.engine, site.now_ms(), again_ms)),
+        (TICK_S, lambda: teller.tell(site.now_ms())),
         (LOOK_OVER_S, lambda: site.workshop.rest() if site.workshop else None),
         *others,
     )

@@ -1,21 +1,18 @@
 """The workshop: a cardiologist moves limits of a cell, sees what that would have done, and proposes it."""
 
-from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.responses import RedirectResponse, Response
 
-from engine.program import protocol_signals
 from engine.workshop import Answer, WorkshopError
-from rules.protocol_diff import differences
-from rules.signature import statement
 from triage.people.person import Person
 from triage.people.rights import Act
 from triage.web.site import Site
 from triage.web.trial import NOT_HERE, Trial, ask, cell_of, of_form
+from triage.work import cell_limits
 from triage.work.proposals import Stage
 from triage.work.states import MoveError
 
@@ -69,35 +66,6 @@ def routes(site: Site) -> APIRouter:
             tab="workshop",
         )
 
-    @router.get("/versions/{protocol}")
-    def version(request: Request, protocol: str, cellule: Cell = "") -> Response:
-        """Show another version of a protocol beside the one in force: it runs in the shadow, day after day."""
-        person = site.allowed(request, Act.LIMITS)
-        of = of_form(site, cell_of(person, cellule), protocol)
-        candidate = next((each for each in site.candidates if each.id == protocol), None)
-        if candidate is None:
-            raise HTTPException(404)
-        site.seen(person, "candidate seen", protocol, of.cell)
-        answer: Answer | None = None
-        problem = ""
-        try:
-            answer = ask(site, of, live=True, candidate=True)
-        except WorkshopError as error:
-            problem = str(error)
-        on = datetime.fromtimestamp(site.now_ms() / 1000, site.zone).date()
-        return site.page(
-            "version.html",
-            person,
-            trial=of,
-            candidate=candidate,
-            signed=statement(candidate, on),
-            differences=differences(of.protocol, candidate, protocol_signals()),
-            answer=answer,
-            problem=problem,
-            counts=site.counts(person),
-            tab="workshop",
-        )
-
     @router.get("/{protocol}")
     def page(request: Request, protocol: str, cellule: Cell = "") -> Response:
         person = site.allowed(request, Act.LIMITS)
@@ -126,8 +94,15 @@ def routes(site: Site) -> APIRouter:
         comment = str(form.get("comment", ""))[:2000]
         try:
             answer = ask(site, of)
+            _, enrolled = cell_limits.reached(site.store.engine, of.cell, of.protocol.id, ())
             made = site.proposals.propose(
-                of.cell, of.protocol.id, of.changes, comment, person.name, _study(answer), answer.report
+                of.cell,
+                of.protocol.id,
+                of.changes,
+                comment,
+                person.name,
+                _study(answer, enrolled),
+                answer.report,
             )
         except (MoveError, WorkshopError) as error:
             return result(person, of, 422, str(error), whole=True)
@@ -136,7 +111,7 @@ def routes(site: Site) -> APIRouter:
     return router
 
 
-def _study(answer: Answer) -> dict[str, object]:
+def _study(answer: Answer, enrolled: int) -> dict[str, object]:
     """Give what a proposal shows of its trial without the page of it."""
     gained, lost = answer.pieces["counts"] or (0, 0)
     return {
@@ -144,6 +119,7 @@ def _study(answer: Answer) -> dict[str, object]:
         "since_ms": answer.since_ms,
         "until_ms": answer.reach.last_ms,
         "patients": answer.patients,
+        "enrolled": enrolled,
         "gained": gained,
         "lost": lost,
         "card": answer.pieces["card"],
