@@ -10,10 +10,11 @@ import httpx
 import pytest
 
 from engine.load import load
-from triage import audit
+from triage import audit, database
 from triage.people.passwords import Attempts
 from triage.people.person import Scope
-from triage.work import outgoing
+from triage.web.live import MOST_TOLD
+from triage.work import notices, outgoing
 
 
 @pytest.fixture(scope="module")
@@ -305,6 +306,25 @@ def test_news_comes_to_who_waits_and_says_nothing_of_other_cells(site, client):
     assert mine not in luc.get("/news", params={"since": other}).text
     wrong = api.get("/news", params={"since": "1.2.3"})
     assert (wrong.status_code, wrong.json()["kind"]) == (422, "invalid")
+
+
+def test_of_very_many_notices_none_is_left_out_and_none_is_told_twice(site, client):
+    episode = site.opened("P25", problem="many-notices")
+    api = client("paul")
+    mark = api.get("/news").json()["mark"]
+    line = {"id": episode, "patient": "P25"}
+    with database.writing(site.queue.engine) as connection:
+        for number in range(2 * MOST_TOLD + 3):
+            details = {"number": number}
+            notices.tell(connection, line, 1, "Nord", "reminded", account="paul", details=details)
+    read = []
+    while len(read) <= 2 * MOST_TOLD + 3:
+        told = api.get("/news", params={"since": mark, "wait": 2}).json()
+        if not told["notices"]:
+            break
+        read += [each["details"]["number"] for each in told["notices"]]
+        mark = told["mark"]
+    assert read == list(range(2 * MOST_TOLD + 3))
 
 
 def test_figures_and_hand_over_are_of_ones_cells(site, client):
