@@ -263,9 +263,7 @@ class Service:
 
     def _say_start(self) -> None:
         line = self.line
-        for problem in line.problems:
-            _LOGGER.warning("%s", problem)
-        self._said = len(line.problems)
+        line.noted.say(_LOGGER, logging.WARNING)
         self._began = time.monotonic()
         self._behind = line.log.next_offset - line.next_offset
         self._target = line.log.next_offset
@@ -279,10 +277,7 @@ class Service:
             seconds = time.monotonic() - self._began
             _LOGGER.info("caught up: %d entries of the log in %.1f s", self._behind, seconds)
             self._behind = 0
-        problems = self.line.problems
-        for problem in problems[self._said :]:
-            _LOGGER.error("%s", problem)
-        self._said = len(problems)
+        self.line.noted.say(_LOGGER)
 
     def _wait(self, serving: threading.Thread) -> bool:
         """Wait until `stop` (true) or the server's end; meanwhile look after what must be done now and then."""
@@ -302,7 +297,6 @@ class Service:
 
     def _work(self) -> None:
         """Keep the line going: what passes (a queue that is away, a full disk) is waited for, what does not ends us."""
-        said = ""
         while not self._stop.is_set():
             try:
                 self.line.run(self._stop)
@@ -312,9 +306,7 @@ class Service:
                     _LOGGER.critical("the line failed: %s", error)
                     self.stop()
                     return
-                if str(error) != said:
-                    said = str(error)
-                    self.line.problems.append(said)
+                self.line.stuck(error)
                 self._stop.wait(_AGAIN_S)
 
     def _shut_down(
