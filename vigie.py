@@ -326,6 +326,12 @@ def backtest(
     kept: Annotated[
         Path | None, typer.Option(help="Folder for what is computed once; by default in the output folder.")
     ] = None,
+    keep: Annotated[
+        int,
+        typer.Option(
+            min=1, help="How many of these, used last, are left in that folder; older ones are removed."
+        ),
+    ] = 8,
     shards: Annotated[int, typer.Option(min=1, max=64, help="Threads; the figures are the same.")] = 2,
 ) -> None:
     """Try protocols on a history: alerts, load, outcomes caught; and what a change would add, remove and miss."""
@@ -360,7 +366,9 @@ def backtest(
     asked = Asked(tuple(paths), columns, zone, time.time_ns() // 1_000_000)
     out.mkdir(parents=True, exist_ok=True)
     with _watched() as progress:
-        history = engine.backtest.History(asked, kept or out / "kept", shards=shards, progress=progress)
+        history = engine.backtest.History(
+            asked, kept or out / "kept", shards=shards, keep=keep, progress=progress
+        )
         found = engine.backtest_study.study(
             history, base, against=other, changes=changes, spans=spans, terms=terms, progress=progress
         )

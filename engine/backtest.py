@@ -6,15 +6,17 @@ alerts that were live. Where a change asks for other features, the first pass is
 """
 
 import hashlib
+import os
 import shutil
 import tempfile
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from engine.backtest_judge import Judged, judge
-from engine.found import Keeper, Kept
+from engine.found import Keeper, Kept, hold, prune
 from engine.load import Loaded
 from engine.plan import make_plan
 from engine.progress import SILENT, Progress
@@ -24,7 +26,10 @@ from kernels import SOURCE_HASH
 from rules.errors import close_names
 from rules.protocol import Protocol
 
-__all__ = ["History", "changed_limits", "features_key"]
+__all__ = ["KEEP", "History", "changed_limits", "features_key"]
+
+KEEP = 8
+"""Histories with one set of features each that are kept: a question and its change need one or two."""
 
 _DIGEST = 12
 
@@ -109,13 +114,18 @@ class History:
         Folder for what is kept; each history with each set of features has its own folder in it.
     shards : int
         Threads. What is judged does not depend on it.
+    keep : int
+        How many are left in the folder after a first pass, those that were used last; those in use count and stay.
     progress : Progress
     """
 
-    def __init__(self, asked: Asked, cache: Path, *, shards: int = 2, progress: Progress = SILENT) -> None:
+    def __init__(
+        self, asked: Asked, cache: Path, *, shards: int = 2, keep: int = KEEP, progress: Progress = SILENT
+    ) -> None:
         self._asked = asked
         self._cache = cache
         self._shards = shards
+        self._keep = keep
         self._progress = progress
         self._known: dict[str, tuple[Path, Kept]] = {}
 
@@ -152,14 +162,20 @@ class History:
                 said = f"{source.fingerprint} {_stamps(self._asked.paths)} {key}"
                 digest = hashlib.blake2b(said.encode(), digest_size=_DIGEST)
                 folder = self._cache / digest.hexdigest()
-                kept = Kept.read(folder)
+                in_use = hold(folder)
+                kept = Kept.read(folder) if in_use is not None else None
                 if kept is None:
                     source.prepare(self._progress)
                     kept = _keep(
                         source, loaded, folder, self._shards, self._progress, _content(self._asked.paths)
                     )
+                    in_use = hold(folder)
                 else:
                     self._progress.note(f"features of {kept.readings:,} readings are kept already")
+                if in_use is not None:
+                    weakref.finalize(self, os.close, in_use)
+                if gone := prune(self._cache, self._keep):
+                    self._progress.note(f"{len(gone)} older histories in {self._cache} were removed")
                 return folder, kept
             finally:
                 source.close(remove=True)
