@@ -256,6 +256,10 @@ def replay(
         bool, typer.Option("--features", help="Write features.parquet too: what the rules saw.")
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted replay.")] = False,
+    no_queue: Annotated[
+        bool,
+        typer.Option("--no-queue", help="Leave out queue.sqlite, which takes longest where alerts are many."),
+    ] = False,
 ) -> None:
     """Send recorded readings or ECG through the line, as if they came now; write the alerts and a summary."""
     import engine.replay
@@ -278,10 +282,67 @@ def replay(
             close_rouge=close_rouge.value if close_rouge else None,
             features=features,
             progress=progress,
+            then=triage.replayed.leave_out if no_queue else triage.replayed.make,
+            command=["vigie", *sys.argv[1:]],
         )
-        triage.replayed.make(out, progress)
     typer.echo(str(summary))
     if not summary.ok:
+        raise typer.Exit(FAILED)
+
+
+@app.command(epilog="Example: vigie quality exports/ --report quality.html")
+def quality(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(help="CSV or Parquet, WFDB records, or folders of these: what is to be replayed."),
+    ],
+    column: Annotated[list[str], typer.Option(help="A column called otherwise, such as time=date.")] = [],  # noqa: B006
+    mapping: Annotated[
+        Path | None, typer.Option(help="A TOML file that says how columns and signals are called.")
+    ] = None,
+    zone: Annotated[str, typer.Option(help="Zone of times that have none, and of days.")] = "Europe/Paris",
+    protocol: Annotated[
+        list[str],
+        typer.Option("--protocol", help="A protocol whose questionnaire is in the files. Repeatable."),
+    ] = [],  # noqa: B006
+    silent_days: Annotated[int, typer.Option(min=1, max=366, help="Days without data that are a gap.")] = 7,
+    as_json: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write all of it as JSON.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a page: each site with a plot of its days.")
+    ] = None,
+) -> None:
+    """Say what files are like before they are replayed: units, clocks, duplicates, gaps, implausible, per site.
+
+    Where columns are not known a mapping is proposed instead, on standard output, to be saved. Exit status 1 where
+    something is found by which a replay is likely to be wrong, or a mapping has to be written first.
+    """
+    import engine.quality
+    import engine.quality_page
+    from ingest.formats.mapping import Mappings, load_mapping
+
+    columns = (load_mapping(mapping) if mapping else Mappings()).with_columns(**_columns(column))
+    given = mapping.read_text(encoding="utf-8") if mapping else ""
+    proposed = engine.quality.propose(paths, mapping=columns, zone=zone, protocols=protocol, given=given)
+    if proposed:
+        typer.echo(proposed.text, nl=False)
+        more = f" and {len(proposed.files) - 5:,} more" if len(proposed.files) > 5 else ""
+        typer.echo(f"no known columns: {', '.join(proposed.files[:5])}{more}", err=True)
+        typer.echo("on standard output is a mapping that may fit: save it, then --mapping FILE", err=True)
+        for each in proposed.to_decide:
+            typer.echo(f"to decide: {each}", err=True)
+        raise typer.Exit(FAILED)
+    with _watched() as progress:
+        found = engine.quality.inspect(
+            paths, mapping=columns, zone=zone, protocols=protocol, silent_days=silent_days, progress=progress
+        )
+    typer.echo(str(found))
+    if as_json:
+        found.write(as_json)
+    if report:
+        engine.quality_page.write_page(found, report)
+    if found.serious:
         raise typer.Exit(FAILED)
 
 
@@ -373,7 +434,7 @@ def backtest(
             history, base, against=other, changes=changes, spans=spans, terms=terms, progress=progress
         )
         progress.step("report")
-        engine.backtest_study.write(found, out)
+        engine.backtest_study.write(found, out, ["vigie", *sys.argv[1:]])
         engine.backtest_report.write_report(found, out / "report.html", ["vigie", *sys.argv[1:]])
     typer.echo(engine.backtest_study.summary(found))
     typer.echo(f"report: {out / 'report.html'}")

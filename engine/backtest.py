@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.backtest_judge import Judged, judge
+from engine.card import input_hash
 from engine.found import Keeper, Kept, hold, prune
 from engine.load import Loaded
 from engine.plan import make_plan
@@ -167,7 +168,7 @@ class History:
                 if kept is None:
                     source.prepare(self._progress)
                     kept = _keep(
-                        source, loaded, folder, self._shards, self._progress, _content(self._asked.paths)
+                        source, loaded, folder, self._shards, self._progress, input_hash(self._asked.paths)
                     )
                     in_use = hold(folder)
                 else:
@@ -190,15 +191,6 @@ def _stamps(paths: Sequence[Path]) -> str:
     """Say which files these are and when each was last written: what was kept of others is not theirs."""
     stats = [(path.resolve(), path.stat()) for path in _files(paths)]
     return " ".join(f"{path} {stat.st_size} {stat.st_mtime_ns}" for path, stat in stats)
-
-
-def _content(paths: Sequence[Path]) -> str:
-    """Hash of what the files hold, whatever they are called: for whoever wants the same figures again."""
-    digest = hashlib.blake2b(digest_size=16)
-    for path in _files(paths):
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "blake2b").digest())
-    return digest.hexdigest()
 
 
 def _keep(source: Input, loaded: Loaded, folder: Path, shards: int, progress: Progress, content: str) -> Kept:

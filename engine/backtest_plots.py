@@ -69,14 +69,14 @@ def _day_text(t_ms: float) -> str:
     return str(np.datetime64(int(t_ms), "ms").astype("datetime64[D]"))
 
 
-def days(day: Sequence[str], base: F64, changed: F64 | None, title: str) -> str:
-    """Alerts per 100 patients on each day: as it is, and changed."""
+def days(day: Sequence[str], base: F64, changed: F64 | None, title: str, decimals: int = 1) -> str:
+    """A figure of each day, such as alerts per 100 patients: as it is, and changed."""
     n = len(day)
     shown = [base] if changed is None else [base, changed]
     top = max((float(np.quantile(each, 0.99)) for each in shown if n), default=1.0)
     frame = _Frame((0, max(n - 1, 1)), (0, 1.1 * top or 1.0))
     x = np.arange(n, dtype=np.float64)
-    parts = [frame.ticks_y(1), frame.line(x, np.minimum(base, frame.y1), "base")]
+    parts = [frame.ticks_y(decimals), frame.line(x, np.minimum(base, frame.y1), "base")]
     if changed is not None:
         parts.append(frame.line(x, np.minimum(changed, frame.y1), "changed"))
     for k in sorted({0, n // 2, n - 1}) if n else ():

@@ -70,7 +70,7 @@ def pieces(found: Study, command: Sequence[str] = ()) -> dict[str, Any]:
         "unknown": found.outcomes_unknown,
         "work": found.terms.work,
         "protocols": [(p, notice(p)) for p in found.base.loaded.program.protocols],
-        "card": card(found),
+        "card": card(found, command),
         "command": shlex.join(command),
         "shown": _SHOWN,
     }

@@ -1,6 +1,5 @@
 """A study: protocols on a history, and where asked a change of them beside, with outcomes and sweeps; and its files."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,11 +12,11 @@ from engine.backtest_judge import Judged, only
 from engine.backtest_measures import Measures, PerPatient, episodes, known_outcomes, measure, per_patient
 from engine.backtest_outcomes import OUTCOMES
 from engine.backtest_sweep import Sweep, settings, sweep
+from engine.card import made_with, plain_command, protocols_of, write_card
 from engine.load import Loaded, compose
 from engine.program import DAY_MS
 from engine.progress import SILENT, Progress
 from engine.staffing import Workload
-from kernels import SOURCE_HASH
 from rules.levels import Level
 from rules.protocol import Protocol
 
@@ -183,8 +182,11 @@ def _swept(
 # Files -------------------------------------------------------------------------------------------------------
 
 
-def write(found: Study, out: Path) -> None:
-    """Write alerts.parquet, measures.csv, differences.csv, sweep.csv, summary.txt, card.json; report apart."""
+def write(found: Study, out: Path, command: Sequence[str] = ()) -> None:
+    """Write alerts.parquet, measures.csv, differences.csv, sweep.csv, summary.txt, card.json; report apart.
+
+    `command` is what was asked, for the card.
+    """
     out.mkdir(parents=True, exist_ok=True)
     sides = {"base": found.base} | ({"changed": found.changed} if found.changed else {})
     alerts = [side.alerts.with_columns(pl.lit(name).alias("side")) for name, side in sides.items()]
@@ -213,9 +215,7 @@ def write(found: Study, out: Path) -> None:
         ]
         pl.DataFrame(points, infer_schema_length=None).write_csv(out / "sweep.csv")
     (out / "summary.txt").write_text(f"{summary(found)}\n", encoding="utf-8")
-    (out / "card.json").write_text(
-        json.dumps(card(found), ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
-    )
+    write_card(card(found, command), out / "card.json")
 
 
 def _row(name: str, protocol: str, rule: str, each: Measures, side: Side) -> dict[str, object]:
@@ -250,7 +250,7 @@ def _row(name: str, protocol: str, rule: str, each: Measures, side: Side) -> dic
     return out
 
 
-def card(found: Study) -> dict[str, object]:
+def card(found: Study, command: Sequence[str] = ()) -> dict[str, object]:
     """Say what the study rests on: whoever has it gets the same figures again."""
     sides = {"base": found.base} | ({"changed": found.changed} if found.changed else {})
     return {
@@ -259,11 +259,8 @@ def card(found: Study) -> dict[str, object]:
         "accounts": found.base.judged.kept.accounts,
         "readings": found.base.judged.kept.readings,
         "patients": found.base.judged.kept.patients,
-        "kernels": SOURCE_HASH,
-        "protocols": {
-            name: [{"id": p.id, "version": p.version, "hash": p.hash} for p in side.loaded.program.protocols]
-            for name, side in sides.items()
-        },
+        **made_with(),
+        "protocols": {name: protocols_of(side.loaded) for name, side in sides.items()},
         "limits_book": found.base.loaded.roster.book.digest,
         "changed_limits": dict(found.changes),
         "cell_limits": {
@@ -276,6 +273,7 @@ def card(found: Study) -> dict[str, object]:
         "outcomes": len(found.terms.outcomes),
         "workload": asdict(found.terms.work),
         "notes": list(found.base.judged.kept.notes),
+        "command": plain_command(command),
     }
 
 

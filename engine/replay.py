@@ -4,18 +4,23 @@ A log is taken in the order of arrival, with its receipt times, and gives exactl
 no receipt times: they are taken in event-time order, as if nothing had been late, and end at their last event.
 """
 
+import hashlib
+import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import polars as pl
 
 from engine import feature_rows, replay_state, replay_strips
+from engine.card import file_hash, input_hash, made_with, plain_command, protocols_of, write_card
 from engine.line import Line
-from engine.load import load
+from engine.load import Loaded, load
 from engine.program import Options
 from engine.progress import SILENT, Progress
+from engine.quality import Quality
+from engine.quality_page import write_page
 from engine.replay_input import Asked, Input, Taken, is_log_among, open_input
 from engine.replay_summary import AlertCounts, Summary, summarise
 from engine.report import merge
@@ -61,6 +66,8 @@ def replay(  # noqa: PLR0913 - an option is a parameter
     features: bool = False,
     progress: Progress = SILENT,
     commit_s: float = 30.0,
+    then: Callable[[Path, Progress], object] = lambda _out, _progress: None,
+    command: Sequence[str] = (),
 ) -> Summary:
     """Replay files or a log.
 
@@ -71,7 +78,8 @@ def replay(  # noqa: PLR0913 - an option is a parameter
     protocols : sequence
         Files, or names of shipped protocols.
     out : Path
-        Folder for alerts.parquet, quarantine.parquet, summary.json, summary.txt and strips/; made if it is not there.
+        Folder for alerts.parquet, quarantine.parquet, summary.json, summary.txt and strips/; of files quality.json and
+        quality.html too, before the first reading goes through the line; card.json. Made if it is not there.
     mapping : Mappings, optional
         How tables are read.
     zone : str
@@ -89,6 +97,10 @@ def replay(  # noqa: PLR0913 - an option is a parameter
     progress : Progress
     commit_s : float
         Seconds between two moments to which an interrupted replay can go back.
+    then : callable
+        Called with `out` and `progress` when all is written, while an interruption still loses nothing; for the queue.
+    command : sequence of str
+        What was asked, for the card.
 
     Returns
     -------
@@ -117,6 +129,9 @@ def replay(  # noqa: PLR0913 - an option is a parameter
     done = False
     try:
         source.prepare(progress)
+        quality = _quality(source, out, progress)
+        progress.step("hash of the input")
+        content = input_hash(paths)
         with loaded.line(shards=shards, time_basis=source.time_basis) as line:
             for shard in line.shards:
                 shard.watch_features = features
@@ -124,8 +139,10 @@ def replay(  # noqa: PLR0913 - an option is a parameter
             if resume:
                 run.go_back(progress)
             run.go(commit_s, progress)
-            summary = run.finish(out, rouge)
+            summary = run.finish(out, rouge, quality, content)
+        write_card(_card(summary, loaded, asked, out / "alerts.parquet", command), out / "card.json")
         replay_strips.write(out, source, progress)
+        then(out, progress)
         done = True
     finally:
         source.close(remove=done)
@@ -133,11 +150,53 @@ def replay(  # noqa: PLR0913 - an option is a parameter
     return summary
 
 
+def _quality(source: Input, out: Path, progress: Progress) -> Quality | None:
+    """Look at what is read and write what it is like."""
+    found = source.quality(progress)
+    paths = out / "quality.json", out / "quality.html"
+    if found is None:
+        # Those of a replay before would be taken for this one's.
+        for path in paths:
+            path.unlink(missing_ok=True)
+        return None
+    found.write(paths[0])
+    write_page(found, paths[1])
+    if found.serious:
+        progress.note(
+            f"data quality: {found.serious:,} findings by which the replay is likely to be wrong: {paths[1]}"
+        )
+    return found
+
+
+def _card(
+    summary: Summary, loaded: Loaded, asked: Asked, alerts: Path, command: Sequence[str]
+) -> dict[str, object]:
+    """Say what a replay rests on, and what came of it: whoever has the one gets the other again."""
+    mapping = json.dumps(asked.mapping.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
+    return {
+        "input": summary.input,
+        "time_basis": summary.time_basis,
+        "readings": summary.readings,
+        "patients": summary.patients,
+        **made_with(),
+        "protocols": protocols_of(loaded),
+        "limits_book": loaded.roster.book.digest,
+        "enrolment": loaded.fingerprint,
+        "mapping": hashlib.blake2b(mapping.encode(), digest_size=16).hexdigest(),
+        "zone": asked.zone,
+        "rouge": summary.rouge,
+        "alerts": file_hash(alerts),
+        "command": plain_command(command),
+    }
+
+
 def _begun(work: Path) -> int:
     """When the replay was begun, ms UTC: what lies after it has not happened. Kept, so that it is one time for all."""
     path = work / "begun"
     if not path.exists():
-        path.write_text(str(time.time_ns() // 1_000_000), encoding="ascii")
+        unfinished = path.with_name("begun.new")
+        unfinished.write_text(str(time.time_ns() // 1_000_000), encoding="ascii")
+        unfinished.replace(path)
     return int(path.read_text(encoding="ascii"))
 
 
@@ -151,6 +210,7 @@ class _Run:
         self._fingerprint = fingerprint
         self._start = source.first
         self._readings = 0
+        self._committed = False
         self._held = SCHEMA.to_frame()
         self._open({})
 
@@ -186,6 +246,9 @@ class _Run:
             if time.monotonic() >= due or waiting > _MOST_WAITING:
                 self._commit()
                 due = time.monotonic() + commit_s
+        if self._committed:
+            # What took long enough to be kept on the way is kept at its end too: strips and the queue come after it.
+            self._commit()
 
     def _take(self, taken: Taken) -> None:
         batch, refused = taken.batch, taken.quarantine
@@ -213,6 +276,7 @@ class _Run:
             )
 
     def _commit(self) -> None:
+        self._committed = True
         # Rows first: the checkpoint names their files.
         self._alerts.commit()
         self._refused.commit()
@@ -227,7 +291,7 @@ class _Run:
             self._work / "checkpoints", self._line, self._fingerprint, files, counts, self._held
         )
 
-    def finish(self, out: Path, rouge: str) -> Summary:
+    def finish(self, out: Path, rouge: str, quality: Quality | None, content: str) -> Summary:
         """Write what comes out."""
         self._alerts.add(self._held)
         counts = AlertCounts()
@@ -242,7 +306,14 @@ class _Run:
             # That of a replay before would be taken for this one's.
             (out / "features.parquet").unlink(missing_ok=True)
         summary = summarise(
-            out, self._line, counts, self._readings, rouge=rouge, notes=tuple(self._source.notes())
+            out,
+            self._line,
+            counts,
+            self._readings,
+            rouge=rouge,
+            notes=tuple(self._source.notes()),
+            quality=quality,
+            content=content,
         )
         summary.write(out)
         return summary

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from engine.load import Loaded
 from engine.progress import Progress
+from engine.quality import Quality, look_at
 from ingest.columns import Batch, Quarantine
 from ingest.formats import FormatError, Item, Mappings, find_paths, open_paths
 from ingest.log import LogReader
@@ -56,15 +57,21 @@ class Input(Protocol):
         Of what is read and how; another one is another replay.
     first, end : int
         `Batch.next_offset` goes from the one to the other, once it is prepared.
+    has_ecg : bool
+        Whether there can be ECG in it.
     """
 
     time_basis: str
     fingerprint: str
     first: int
     end: int
+    has_ecg: bool
 
     def prepare(self, progress: Progress) -> None:
         """Do what takes long before the first batch: files are read and sorted."""
+
+    def quality(self, progress: Progress) -> Quality | None:
+        """Say what is read is like, once it is prepared; None of a log, whose packets were judged when they came."""
 
     def batches(self, start: int) -> Iterator[Taken]:
         """Give the batches from `start` on, cut as they would be from the beginning; valid until the next."""
@@ -97,15 +104,20 @@ class FileInput:
             batch_rows=_FILE_ROWS,
         )
         self._folder = folder
+        self._zone = asked.zone
+        self.has_ecg = self._files.has_ecg
         self.fingerprint = self._files.fingerprint
         self.first = self.end = 0
 
     def prepare(self, progress: Progress) -> None:
         """See `Input`."""
         progress.step("read and sort", self._files.progress.files, "files")
-        self._files.prepare()
-        progress.advance(self._files.progress.files)
+        self._files.prepare(progress.advance)
         self.end = self._files.progress.rows or 0
+
+    def quality(self, progress: Progress) -> Quality | None:
+        """See `Input`."""
+        return look_at(self._files, self._zone, progress=progress)
 
     def batches(self, start: int) -> Iterator[Taken]:
         """See `Input`."""
@@ -133,6 +145,7 @@ class LogInput:
     """A log of Vigie, exactly as it came live: same receipt times, heartbeats too, up to its end of now."""
 
     time_basis = "arrival"
+    has_ecg = True
 
     def __init__(self, path: Path, loaded: Loaded) -> None:
         self._log = LogReader(path)
@@ -144,6 +157,10 @@ class LogInput:
 
     def prepare(self, progress: Progress) -> None:
         """See `Input`: nothing is to be done."""
+
+    def quality(self, progress: Progress) -> Quality | None:  # noqa: ARG002 - there is nothing to look at
+        """See `Input`."""
+        return None
 
     def batches(self, start: int) -> Iterator[Taken]:
         """See `Input`; LogDamagedError where the log is damaged."""

@@ -1,10 +1,12 @@
 """The strips of a replay's alerts: the input is gone through once more, when the alerts are known."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet
 
 from engine import strips
 from engine.progress import Progress
@@ -13,6 +15,8 @@ from engine.strips import Chunk, Wanted
 
 __all__ = ["write"]
 
+_ROWS = 1 << 14
+
 
 def write(out: Path, source: Input, progress: Progress) -> int:
     """Write the strips of ``alerts.parquet`` under `out`; give how many there are.
@@ -20,9 +24,9 @@ def write(out: Path, source: Input, progress: Progress) -> int:
     Those of a replay before go. In memory are the strips whose wait is not over.
     """
     shutil.rmtree(out / strips.FOLDER, ignore_errors=True)
-    asked = sorted(
-        strips.wanted(pl.read_parquet(out / "alerts.parquet")), key=lambda each: each.first_ms, reverse=True
-    )
+    if not source.has_ecg:
+        return 0
+    asked = sorted(_wanted(out / "alerts.parquet"), key=lambda each: each.first_ms, reverse=True)
     if not asked:
         return 0
     progress.step("strips", source.end - source.first, "entries")
@@ -47,3 +51,10 @@ def write(out: Path, source: Input, progress: Progress) -> int:
     for each, _, chunks in waiting:
         count += len(strips.write(out, strips.assemble(each, chunks)[0]))
     return count
+
+
+def _wanted(alerts: Path) -> Iterator[Wanted]:
+    """Give what the alerts of a file ask for, which may be more than memory holds."""
+    with pyarrow.parquet.ParquetFile(alerts) as file:
+        for batch in file.iter_batches(_ROWS):
+            yield from strips.wanted(pl.DataFrame(batch))

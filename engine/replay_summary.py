@@ -10,6 +10,8 @@ import polars as pl
 from engine.accounts import Account
 from engine.line import Line
 from engine.program import DAY_MS
+from engine.quality import Quality
+from engine.quality_words import said
 from kernels import SOURCE_HASH
 from rules.alerts import Happening
 from rules.explain import notice
@@ -22,6 +24,10 @@ _ROUGE = {
     "at-recovery": "each ROUGE is taken to be closed when its condition ends, as no person is in the input",
     "never": "a ROUGE stays open until an act of the cell in the input closes it",
 }
+
+
+_SHOWN = 20
+"""Findings on data quality that the text has; summary.json has all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,8 @@ class Summary:
     rouge: str
     protocols: tuple[Used, ...]
     kernels: str
+    input: str
+    """Hash of what the files hold, or of the log's entries."""
     packets: int
     readings: int
     applied: int
@@ -74,6 +82,8 @@ class Summary:
     alerts_by_level: dict[str, int]
     firings: tuple[Firing, ...]
     notes: tuple[str, ...] = ()
+    quality: tuple[str, ...] | None = None
+    """What looks wrong with the data, of what is likely to make the replay wrong; None of a log."""
 
     @property
     def ok(self) -> bool:
@@ -115,8 +125,12 @@ class Summary:
             f"protocol {used.id} {used.version} {used.hash}" + (f": {used.notice}" if used.notice else "")
             for used in self.protocols
         ]
-        lines.append(f"kernels {self.kernels}")
+        lines.append(f"kernels {self.kernels}; input {self.input}; card.json says what it rests on")
         lines += [f"note: {note}" for note in self.notes]
+        if self.quality is not None:
+            count = f"{len(self.quality):,} findings" if self.quality else "nothing"
+            lines.append(f"data quality: {count} by which it is likely to be wrong; see quality.html")
+            lines += [f"  {each}" for each in self.quality[:_SHOWN]]
         return "\n".join(lines)
 
 
@@ -140,7 +154,15 @@ class AlertCounts:
 
 
 def summarise(
-    out: Path, line: Line, counts: AlertCounts, readings: int, *, rouge: str, notes: tuple[str, ...]
+    out: Path,
+    line: Line,
+    counts: AlertCounts,
+    readings: int,
+    *,
+    rouge: str,
+    notes: tuple[str, ...],
+    quality: Quality | None,
+    content: str,
 ) -> Summary:
     """Put together what is known at the end."""
     total: Account = line.accounts.total
@@ -156,6 +178,7 @@ def summarise(
         rouge=rouge,
         protocols=tuple(Used.of(each) for each in line.program.protocols),
         kernels=SOURCE_HASH,
+        input=content,
         packets=total.received,
         readings=readings,
         applied=total.applied,
@@ -173,4 +196,5 @@ def summarise(
             for key in order
         ),
         notes=notes,
+        quality=tuple(said(each) for each in quality.findings if each.serious) if quality else None,
     )

@@ -58,6 +58,7 @@ def test_the_verbs_are_those_of_the_documentation():
         "demo",
         "simulate",
         "replay",
+        "quality",
         "backtest",
         "analyse",
         "queue",
@@ -172,6 +173,8 @@ WRONG = [
         ["replay", "x.csv", "--protocol", "covidom", "--out", "{}"],
         "queue.sqlite: a queue that no replay has made; legal",
     ),
+    (["quality", "{}/none"], "none: no such file or folder"),
+    (["quality", "{}/one.csv"], "vigie quality"),
     (["analyse", "{}/none", "--out", "{}/o"], "none: no such file or folder"),
     (["analyse", "{}/text.log", "--out", "{}/o"], "text.log: of no known kind; legal are .hea (WFDB), .edf"),
     (["analyse", "{}/one.csv", "--out", "{}/o", "--strips", "10", "--beats", "atr"], "one or the other"),
@@ -478,6 +481,36 @@ def test_a_folder_used_again_holds_the_last_replay_alone(run, tmp_path):
     assert status == 0
     assert {row["patient"] for row in json.loads(out)} == {"second"}
     assert not list((tmp_path / "out").glob("queue.sqlite.new*"))
+    asked = (
+        tmp_path / "first.csv",
+        "--protocol",
+        "insuffisance_cardiaque",
+        "--out",
+        tmp_path / "out",
+        "--no-queue",
+    )
+    status, _, err = run("replay", *asked)
+    assert status == 0, err
+    assert not list((tmp_path / "out").glob("queue.sqlite*"))
+
+
+def test_quality_proposes_a_mapping_then_says_what_the_files_are_like(run, tmp_path):
+    rows = "".join(
+        f"p1,2026-03-{day:02}T08:00:00Z,{weight}\n" for day, weight in ((1, 81), (2, 82), (3, 8200))
+    )
+    (tmp_path / "export.csv").write_text(f"sujet,date,poids_kg\n{rows}")
+    status, out, err = run("quality", tmp_path / "export.csv")
+    assert status == vigie.FAILED
+    assert "--mapping FILE" in err
+    (tmp_path / "map.toml").write_text(out)
+    given = (tmp_path / "export.csv", "--mapping", tmp_path / "map.toml")
+    status, out, err = run("quality", *given, "--json", tmp_path / "q.json", "--report", tmp_path / "q.html")
+    assert status == vigie.FAILED, err
+    assert "weight: 1 of 3 readings (33 %) are outside of 25 to 350 kg" in out
+    assert json.loads((tmp_path / "q.json").read_text())["sites"][0]["by_day"] == [1, 1, 1]
+    assert "<svg" in (tmp_path / "q.html").read_text()
+    status, _, err = run("replay", *given, "--protocol", "insuffisance_cardiaque", "--out", tmp_path / "out")
+    assert status == 0, err
 
 
 def test_the_first_hour_of_the_readme(run, monkeypatch, tmp_path):

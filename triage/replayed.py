@@ -7,7 +7,7 @@ import triage.store
 from engine.progress import SILENT, Progress
 from triage.store import Applied
 
-__all__ = ["QUEUE", "check", "make"]
+__all__ = ["QUEUE", "check", "leave_out", "make"]
 
 QUEUE = "queue.sqlite"
 ALERTS = "alerts.parquet"
@@ -39,3 +39,9 @@ def make(out: Path, progress: Progress = SILENT) -> Applied:
         (out / f"{QUEUE}{part}").unlink(missing_ok=True)
     os.replace(unfinished, out / QUEUE)  # noqa: PTH105 - one step, or nothing
     return applied
+
+
+def leave_out(out: Path, _progress: Progress = SILENT) -> None:
+    """Make no queue; that of a replay before goes, as it would be taken for this one's."""
+    for part in _PARTS:
+        (out / f"{QUEUE}{part}").unlink(missing_ok=True)

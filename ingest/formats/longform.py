@@ -15,9 +15,17 @@ import pyarrow as pa
 
 from ingest.formats.errors import FormatError
 from ingest.formats.mapping import Mapping, ValueColumn
+from ingest.formats.observed import SITE_COLUMNS, Observed
 from ingest.formats.rows import Rows
 from ingest.formats.spill import Spill
-from ingest.formats.tables import PARQUET_ENDS, Piece, column_names, csv_pieces, parquet_pieces
+from ingest.formats.tables import (
+    PARQUET_ENDS,
+    Piece,
+    check_columns,
+    column_names,
+    csv_pieces,
+    parquet_pieces,
+)
 from ingest.formats.texts import encoded
 from ingest.formats.times import Clocks, to_ms
 from ingest.formats.units import Conversion, conversion, legal_units
@@ -67,6 +75,8 @@ class Table:
         The file and its number.
     clocks : Clocks
         Times without an offset, counted.
+    observed : Observed, optional
+        Told what is seen on the way.
     """
 
     path: Path
@@ -74,6 +84,8 @@ class Table:
     mapping: Mapping
     vocabulary: Vocabulary
     clocks: Clocks = field(default_factory=Clocks)
+    observed: Observed | None = None
+    _present: list[str] = field(default_factory=list)
 
     @property
     def width(self) -> int:
@@ -90,17 +102,44 @@ class Table:
 
     def _has_unit(self) -> bool:
         # With units in the mapping the column may be missing; one that is there is read.
-        return self.mapping.columns.unit in column_names(self.path, self.mapping.separator)
+        return self.mapping.columns.unit in self._names()
+
+    def _names(self) -> list[str]:
+        if not self._present:
+            self._present = column_names(self.path, self.mapping.separator)
+        return self._present
+
+    def _site(self) -> str:
+        """Name of the column of sites; empty when there is none."""
+        asked = self.mapping.columns.site
+        mine = set(self._columns())
+        usual = [name for name in self._names() if name.strip().lower() in SITE_COLUMNS and name not in mine]
+        return asked or next(iter(usual), "")
+
+    def check_columns(self) -> None:
+        """Raise FormatError when the file has not the columns."""
+        check_columns(self.path, [*self._columns(), *filter(None, [self._site()])], self._names())
+
+    def check(self) -> None:
+        """Raise FormatError when the mapping does not fit the file, before anything is read."""
+        self.check_columns()
+        self._cells()
+        for signal, unit in self.mapping.units.items():
+            entry = self.vocabulary.find(signal)
+            if entry is not None and conversion(unit, entry.ucum) is None:
+                legal = ", ".join(legal_units(entry.ucum))
+                msg = f"{self.path}: mapping: units.{signal}: {unit!r}; legal for {entry.name} are {legal}"
+                raise FormatError(msg)
 
     def is_foreign(self) -> bool:
         """Say whether the file has none of the columns that the mapping names: a table of something else."""
-        present = column_names(self.path, self.mapping.separator)
-        return not set(self._columns()) & set(present)
+        return not set(self._columns()) & set(self._names())
 
     def _open(self, columns: list[str]) -> Iterator[Piece]:
         if self.path.name.lower().endswith(PARQUET_ENDS):
             names = self.mapping.columns
-            return parquet_pieces(self.path, columns, (names.patient, names.signal, names.unit))
+            texts = {names.patient, names.signal, names.unit, self._site()}
+            return parquet_pieces(self.path, columns, texts & set(columns))
         return csv_pieces(self.path, columns, self.mapping.separator)
 
     def read(self, spill: Spill) -> Iterator[tuple[Rows, int]]:
@@ -123,14 +162,18 @@ class Table:
             The file as a whole cannot be used.
         """
         self._cells()  # what is wrong with the mapping is said before anything is read
-        for piece in self._open(self._columns()):
+        site = self._site()
+        for piece in self._open(self._columns() + [site] * bool(site)):
             if piece.broken:
-                yield self._broken(piece, spill), len(piece.broken)
+                yield self._told(self._broken(piece, spill)), len(piece.broken)
             if len(piece.number):
-                yield (
-                    (self._wide(piece, spill) if self.width else self._long(piece, spill)),
-                    len(piece.number),
-                )
+                rows = self._wide(piece, spill) if self.width else self._long(piece, spill)
+                yield self._told(rows), len(piece.number)
+
+    def _told(self, rows: Rows) -> Rows:
+        if self.observed is not None:
+            self.observed.files[self.src].take(rows, self.width)
+        return rows
 
     def _broken(self, piece: Piece, spill: Spill) -> Rows:
         rows = Rows.empty(len(piece.broken))
@@ -157,10 +200,13 @@ class Table:
             index, texts = encoded(piece.columns[names.patient])
             person = spill.people.numbers(texts)[index]
         t, late = to_ms(pl.Series(piece.columns[names.time]), self.mapping.time, self.clocks)
+        if self.observed is not None:
+            site = self._site()
+            self.observed.rows(self.src, person, t, piece.columns[site] if site else None)
         return person, t, np.where(person < 0, np.uint8(Reason.BAD_PATIENT), np.uint8(0)), late
 
-    def _pairs(self, signals: list[str], units: list[str], pairs: Numbers) -> _What:
-        """Look up the pairs (signal, unit) that occur, given as ``signal * len(units) + unit``."""
+    def _pairs(self, signals: list[str], units: list[str], pairs: Numbers, counts: Numbers) -> _What:
+        """Look up the pairs (signal, unit) that occur, given as ``signal * len(units) + unit``, and how often."""
         size = len(pairs)
         what = _What(
             np.zeros(size, np.uint16), np.ones(size), np.ones(size), np.zeros(size), np.zeros(size, np.uint8),
@@ -174,13 +220,19 @@ class Table:
                 what.hint[k] = self.vocabulary.hint(signal)
                 continue
             what.code[k] = entry.code
-            found = conversion(unit or self.mapping.units.get(entry.name, ""), entry.ucum)
+            mapped = self.mapping.units.get(entry.name, "")
+            self._saw_unit(entry.name, unit or (f"{mapped} (mapping)" if mapped else ""), int(counts[k]))
+            found = conversion(unit or mapped, entry.ucum)
             if found is None:
                 what.reason[k] = Reason.UNKNOWN_UNIT
                 what.hint[k] = f"legal units of {entry.name}: {', '.join(legal_units(entry.ucum))}"
                 continue
             what.factor[k], what.divisor[k], what.shift[k] = found.factor, found.divisor, found.shift
         return what
+
+    def _saw_unit(self, signal: str, unit: str, count: int) -> None:
+        if self.observed is not None:
+            self.observed.files[self.src].unit(signal, unit, count)
 
     def _long(self, piece: Piece, spill: Spill) -> Rows:
         names = self.mapping.columns
@@ -190,8 +242,8 @@ class Table:
             unit, units = encoded(piece.columns[names.unit])
         else:
             unit, units = np.zeros(len(signal), np.int64), pa.array([""])
-        pairs, which = np.unique(signal * len(units) + unit, return_inverse=True)
-        what = self._pairs(signals.to_pylist(), units.to_pylist(), pairs)
+        pairs, which, counts = np.unique(signal * len(units) + unit, return_inverse=True, return_counts=True)
+        what = self._pairs(signals.to_pylist(), units.to_pylist(), pairs, counts)
         value, missing = _number(pl.Series(piece.columns[names.value]), self.mapping.decimal)
         value = value * what.factor[which] / what.divisor[which] + what.shift[which]
         reason = _first(bad_person, bad_time, what.reason[which], _bad_row(missing))
@@ -238,6 +290,9 @@ class Table:
             )
             # An empty cell is no reading; a row that is refused as a whole stands once, at its first cell.
             at = np.flatnonzero((whole == 0) & ~empty.to_numpy() if j else (whole != 0) | ~empty.to_numpy())
+            entry = self.vocabulary.find(spec.signal)  # which may be called by its LOINC code
+            if entry is not None:
+                self._saw_unit(entry.name, f"{spec.unit} (mapping)", int((whole[at] == 0).sum()))
             value, missing = _number(column, self.mapping.decimal)
             reason = _first(whole[at], _bad_row(missing[at]))
             rows = Rows(

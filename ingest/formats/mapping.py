@@ -28,13 +28,17 @@ class _Part(BaseModel):
 
 
 class Columns(_Part):
-    """Names of the columns in the file. A table in long form has one value a row, `signal` saying of what."""
+    """Names of the columns in the file. A table in long form has one value a row, `signal` saying of what.
+
+    `site` says where a row comes from, for the report on quality alone; empty: a column with a usual name, if any.
+    """
 
     patient: str = "patient"
     time: str = "time"
     signal: str = "signal"
     value: str = "value"
     unit: str = "unit"
+    site: str = ""
 
 
 class ValueColumn(_Part):

@@ -65,6 +65,7 @@ def find_paths(paths: Iterable[Path]) -> Found:
     """
     found = Found()
     lists = {PathKind.TABLE: found.tables, PathKind.RECORD: found.records, PathKind.LOG: found.logs}
+    known: set[Path] = set()
     for path in paths:
         try:
             if path.is_dir():
@@ -81,8 +82,9 @@ def find_paths(paths: Iterable[Path]) -> Found:
             for file in files:
                 kind = kind_of_path(file)
                 if kind is not None:
-                    if file not in lists[kind]:
+                    if file not in known:
                         lists[kind].append(file)
+                        known.add(file)
                 elif file in found.named:
                     ends = ", ".join((*CSV_ENDS, *PARQUET_ENDS))
                     msg = f"{file}: of no known kind; legal are {ends}, .hea (WFDB), a log of Vigie, and folders"

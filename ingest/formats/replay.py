@@ -2,10 +2,11 @@
 
 import hashlib
 import json
+import os.path
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Mapping as Dict
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,8 +21,11 @@ from ingest.formats.errors import FormatError
 from ingest.formats.longform import Table
 from ingest.formats.mapping import Mapping
 from ingest.formats.merge import merged
+from ingest.formats.observed import Observed
 from ingest.formats.packing import Packer, Source
 from ingest.formats.paths import Found, find_paths
+from ingest.formats.people import People
+from ingest.formats.rows import Rows
 from ingest.formats.spill import RUN_ROWS, Spill
 from ingest.formats.tables import PARQUET_ENDS, parquet_rows
 from ingest.formats.vocabulary import Item, Vocabulary
@@ -33,8 +37,9 @@ __all__ = ["BATCH_ROWS", "Progress", "Replay", "open_paths"]
 
 BATCH_ROWS = 1 << 16
 
-_FORM = 1  # of the spill: another one is not taken up
+_FORM = 2  # of the spill: another one is not taken up
 _MAX_FILES = 1 << 16
+_KEEP_S = 10.0  # between two moments to which an interrupted reading can go back
 _SAMPLES_HELD = 1 << 24  # of ECG, by all records together: 134 MB
 
 
@@ -63,7 +68,8 @@ class Replay:
     """Files as one source of batches.
 
     Use it in a ``with`` statement: it keeps a folder of sorted readings, removed at the end unless a folder was given.
-    `notes` says what a person should know of the input: files passed over, records without a date.
+    `notes` says what a person should know of the input: files passed over, records without a date. `places` says where
+    each file is from, if no column of it does: the folder that it was found in, or its own name.
     """
 
     def __init__(  # noqa: PLR0913 - made by `open_paths`
@@ -79,11 +85,13 @@ class Replay:
         latest_ms: int,
         span_ms: int | None,
         notes: list[str],
+        places: Sequence[str],
     ) -> None:
         self.progress = Progress(files=len(files))
         self.sources = tuple(names)
         self.fingerprint = fingerprint
         self.notes = notes
+        self.places = tuple(places)
         self._files = files
         self._vocabulary = vocabulary
         self._batch_rows = batch_rows
@@ -91,7 +99,10 @@ class Replay:
         self._span_ms = span_ms
         self._keep = spill is not None
         folder = spill if spill is not None else Path(tempfile.mkdtemp(prefix="vigie-replay-"))
-        self._spill = Spill(folder, fingerprint, run_rows=run_rows)
+        self._spill = Spill(folder, fingerprint, files=len(files), run_rows=run_rows)
+        for file in files:
+            if isinstance(file, Table):
+                file.observed = self._spill.observed
 
     def __enter__(self) -> Self:
         return self
@@ -105,8 +116,48 @@ class Replay:
         """Let go of the folder; it is removed unless it was given."""
         self._spill.close(remove=not self._keep)
 
-    def prepare(self) -> None:
+    @property
+    def observed(self) -> Observed:
+        """What was seen of the files while they were read."""
+        return self._spill.observed
+
+    @property
+    def people(self) -> People:
+        """Whose rows there are."""
+        return self._spill.people
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What signals may be called."""
+        return self._vocabulary
+
+    @property
+    def latest_ms(self) -> int:
+        """When "now" is, ms UTC."""
+        return self._latest_ms
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Cells of a row of each file: 0 in long form and of ECG."""
+        return tuple(file.width for file in self._files)
+
+    @property
+    def has_ecg(self) -> bool:
+        """Whether there is a record of ECG among the files."""
+        return any(isinstance(file, Record) for file in self._files)
+
+    def sorted_rows(self, rows: int) -> Iterator[Rows]:
+        """Give all rows in event-time order, `rows` at a time, as they were read and before they are judged."""
+        self.prepare()
+        return merged(self._spill.runs, rows)
+
+    def prepare(self, tell: Callable[[int], None] | None = None) -> None:
         """Read and sort all files; `batches` does it when it was not done.
+
+        Parameters
+        ----------
+        tell : callable, optional
+            Told how many files more were read.
 
         Raises
         ------
@@ -114,7 +165,7 @@ class Replay:
             A file as a whole cannot be used.
         """
         if not self._spill.complete:
-            self._read()
+            self._read(tell or (lambda _: None))
         facts = self._spill.facts
         for number, bits in facts["shifts"].items():
             record = self._files[int(number)]
@@ -122,13 +173,14 @@ class Replay:
             record.shift = bits
         self.progress.stage = "replaying"
         self.progress.files_read = len(self._files)
-        self.progress.rows = self.progress.rows_read = facts["rows"]
+        self.progress.rows = facts["rows"]
+        self.progress.rows_read = facts["read"]
         self.progress.naive_times = facts["naive_times"]
         self.progress.dst_overlap = facts["dst_overlap"]
         self.progress.dst_gap = facts["dst_gap"]
         self.progress.ecg_gap_samples = facts["ecg_gap_samples"]
 
-    def _read(self) -> None:
+    def _read(self, tell: Callable[[int], None]) -> None:
         progress = self.progress
         progress.stage = "reading"
         tables = [file.path for file in self._files if isinstance(file, Table)]
@@ -136,28 +188,44 @@ class Replay:
             path.name.lower().endswith(PARQUET_ENDS) for path in tables
         ):
             progress.rows_expected = sum(map(parquet_rows, tables))
-        rows_kept = 0
-        first_ms = np.iinfo(np.int64).max
-        for file in self._files:
+        facts = self._spill.facts or {
+            "files": 0, "read": 0, "rows": 0, "first_ms": 0, "shifts": {},
+            "naive_times": 0, "dst_overlap": 0, "dst_gap": 0, "ecg_gap_samples": 0,
+        }  # fmt: skip
+        progress.files_read, progress.rows_read = facts["files"], facts["read"]
+        tell(facts["files"])
+        kept = time.monotonic()
+        for file in self._files[facts["files"] :]:
             for rows, read in file.read(self._spill):
                 self._spill.add(rows)
-                rows_kept += len(rows)
+                self._spill.observed.codes[rows.code[rows.reason == 0]] = True
+                facts["rows"] += len(rows)
+                facts["read"] += read
                 progress.rows_read += read
                 legal = rows.t[(rows.reason == 0) & (rows.t >= YEAR_2000_MS)]
                 if len(legal):
-                    first_ms = min(first_ms, int(legal.min()))
+                    first = int(legal.min())
+                    facts["first_ms"] = min(facts["first_ms"] or first, first)
+            self._count(file, facts)
             progress.files_read += 1
-        clocks = [file.clocks for file in self._files if isinstance(file, Table)]
-        records = [file for file in self._files if isinstance(file, Record)]
-        self._spill.finish({
-            "rows": rows_kept,
-            "first_ms": 0 if first_ms == np.iinfo(np.int64).max else first_ms,
-            "naive_times": sum(c.naive for c in clocks),
-            "dst_overlap": sum(c.overlap for c in clocks),
-            "dst_gap": sum(c.gap for c in clocks),
-            "ecg_gap_samples": sum(r.gap_samples for r in records),
-            "shifts": {str(r.src): r.shift for r in records},
-        })  # fmt: skip
+            tell(1)
+            if self._keep and time.monotonic() - kept > _KEEP_S:
+                self._spill.keep(facts)
+                kept = time.monotonic()
+        self._spill.finish(facts)
+
+    def _count(self, file: Table | Record, facts: dict[str, Any]) -> None:
+        """Count what a file that was read says of itself."""
+        facts["files"] += 1
+        if isinstance(file, Record):
+            facts["ecg_gap_samples"] += file.gap_samples
+            facts["shifts"][str(file.src)] = file.shift
+            return
+        seen = self._spill.observed.files[file.src]
+        seen.naive, seen.overlap, seen.gap = file.clocks.naive, file.clocks.overlap, file.clocks.gap
+        facts["naive_times"] += seen.naive
+        facts["dst_overlap"] += seen.overlap
+        facts["dst_gap"] += seen.gap
 
     def batches(self, offset: int = 0) -> Iterator[tuple[Batch, Quarantine]]:
         """Give batches in event-time order.
@@ -238,7 +306,7 @@ def open_paths(  # noqa: PLR0913 - an option is a parameter
         raise FormatError(msg)
     mapping = (mapping or Mapping()).with_zone(zone)
     vocabulary = Vocabulary(items)
-    notes = [f"{path}: passed over" for path in found.skipped if path.suffix not in _BESIDE]
+    notes = [f"{path.name}: passed over" for path in found.skipped if path.suffix not in _BESIDE]
     files, names = _files(found, mapping, vocabulary, notes)
     state = {
         "form": _FORM,
@@ -251,6 +319,7 @@ def open_paths(  # noqa: PLR0913 - an option is a parameter
     return Replay(
         files, names, vocabulary, spill, fingerprint,
         batch_rows=batch_rows, run_rows=run_rows, latest_ms=latest, span_ms=span_ms, notes=notes,
+        places=_places(files, names, found),
     )  # fmt: skip
 
 
@@ -271,15 +340,18 @@ def _files(
         msg = "nothing to replay: no CSV, Parquet or WFDB header was found"
         raise FormatError(msg)
     stems = Counter(path.stem for path in found.records)
+    records = set(found.records)
     held = _SAMPLES_HELD // max(1, len(found.records))
     files: list[Table | Record] = []
     for path in paths:
         how = mapping.for_file(path.name)
-        if path in found.tables:
+        if path not in records:
             table = Table(path, len(files), how, vocabulary)
             if path not in found.named and table.is_foreign():
-                notes.append(f"{path}: passed over, it has none of the columns of readings")
+                notes.append(f"{path.name}: passed over, it has none of the columns of readings")
             else:
+                # What does not fit is said before hours of reading, not after.
+                table.check()
                 files.append(table)
             continue
         # Two records of one name are two patients: the folder tells them apart.
@@ -302,6 +374,21 @@ def _files(
             f"{len(undated)} ECG records have no date: they begin on 2000-01-03 (mapping: wfdb.start)"
         )
     return files, _names([file.path for file in files])
+
+
+def _places(files: list[Table | Record], names: list[str], found: Found) -> list[str]:
+    """Give each file the folder that it is in below the one that all are in; its name where it is in none or was named.
+
+    Nothing of where that one is on the machine is in it.
+    """
+    parents = [file.path.absolute().parent for file in files if file.path not in found.named]
+    root = Path(os.path.commonpath(parents)) if parents else Path("/")
+    if root == Path(root.anchor):
+        return names
+    return [
+        name if file.path in found.named else file.path.absolute().relative_to(root).parts[0]
+        for file, name in zip(files, names, strict=True)
+    ]
 
 
 def _names(paths: list[Path]) -> list[str]:

@@ -1,7 +1,8 @@
 """What a replay keeps on disk while it sorts: sorted runs, the texts of refused rows, the patients' ids.
 
-A folder of plain files. It is complete when ``spill.json`` is there, written last; a later replay of the same files
-with the same options finds it by its fingerprint and need not sort again.
+A folder of plain files. ``spill.json`` says what of it counts, and is written anew now and then between two files of
+the input: a later replay of the same files with the same options finds it by its fingerprint, and reads only what is
+not in it yet.
 """
 
 import json
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from ingest.formats.observed import Observed
 from ingest.formats.people import People
 from ingest.formats.rows import DTYPES, ROW_BYTES, Rows
 from kernels.check import in_order
@@ -52,15 +54,27 @@ class Spill:
     Parameters
     ----------
     folder : Path
-        Its own; made when missing. What a spill left unfinished there is removed.
+        Its own; made when missing. What does not count there is removed.
     fingerprint : str
         Of the input and the options.
+    files : int
+        Of the input.
+
+    Attributes
+    ----------
+    people, observed : People, Observed
+        Whose rows there are, and what was seen of the files.
+    facts : dict
+        As `keep` and `finish` took them.
+    complete : bool
+        Whether all was read.
     """
 
-    def __init__(self, folder: Path, fingerprint: str, *, run_rows: int = RUN_ROWS) -> None:
+    def __init__(self, folder: Path, fingerprint: str, *, files: int = 0, run_rows: int = RUN_ROWS) -> None:
         self.folder = folder
         self.fingerprint = fingerprint
         self.people = People()
+        self.observed = Observed(files)
         self.runs: list[Run] = []
         self.facts: dict[str, Any] = {}
         self.complete = False
@@ -68,26 +82,39 @@ class Spill:
         self._waiting: list[Rows] = []
         self._waiting_rows = 0
         self._text_at = 0
+        self._said = 0
         self._texts: mmap.mmap | None = None
         folder.mkdir(parents=True, exist_ok=True)
-        if not self._reopen():
-            for path in (*folder.glob("run-*.bin"), folder / "refused.txt", folder / "spill.json"):
+        self._reopen()
+        counted = {self._run(k).name for k in range(len(self.runs))}
+        for path in folder.glob("run-*.bin"):
+            if path.name not in counted:
                 path.unlink(missing_ok=True)
+        if not counted:
+            (folder / "spill.json").unlink(missing_ok=True)
+        if not self._text_at:
+            (folder / "refused.txt").unlink(missing_ok=True)
+        elif not self.complete:
+            os.truncate(folder / "refused.txt", self._text_at)
 
-    def _reopen(self) -> bool:
+    def _reopen(self) -> None:
         try:
             kept = json.loads((self.folder / "spill.json").read_text(encoding="utf-8"))
             if kept["fingerprint"] != self.fingerprint:
-                return False
+                return
             runs = [Run(self._run(k), rows) for k, rows in enumerate(kept["runs"])]
             sizes = [self._run(k).stat().st_size for k in range(len(runs))]
             if sizes != [run.rows * ROW_BYTES for run in runs]:
-                return False
-            self.people = People.load(self.folder / "people.npz")
+                return
+            texts, complete = int(kept["texts"]), bool(kept["complete"])
+            if texts and (self.folder / "refused.txt").stat().st_size < texts:
+                return
+            people = People.load(self.folder / kept["people"])
+            observed = Observed.load(self.folder / kept["sites"], kept["observed"])
         except (OSError, ValueError, KeyError):
-            return False
-        self.runs, self.facts, self.complete = runs, kept["facts"], True
-        return True
+            return
+        self.people, self.observed, self._said = people, observed, int(kept["said"])
+        self.runs, self.facts, self.complete, self._text_at = runs, kept["facts"], complete, texts
 
     def _run(self, number: int) -> Path:
         return self.folder / f"run-{number:05}.bin"
@@ -142,16 +169,38 @@ class Spill:
                 np.ascontiguousarray(column).tofile(file)
         self.runs.append(Run(self._run(len(self.runs)), len(rows)))
 
+    def keep(self, facts: dict[str, Any]) -> None:
+        """Write what waits, such that it is there after a crash; `facts` are kept with it."""
+        self._say(facts, complete=False)
+
     def finish(self, facts: dict[str, Any]) -> None:
-        """Write what waits, then say that the spill is complete; `facts` are kept with it."""
+        """Do as `keep`, and say that the spill is complete."""
+        self._say(facts, complete=True)
+        self.complete = True
+
+    def _say(self, facts: dict[str, Any], *, complete: bool) -> None:
         self._write()
-        self.people.save(self.folder / "people.npz")
         self.facts = facts
-        kept = {"fingerprint": self.fingerprint, "runs": [run.rows for run in self.runs], "facts": facts}
+        # Under new names: what the spill.json of before names stays as it is until there is the next.
+        self._said += 1
+        names = {"people": f"people-{self._said}.npz", "sites": f"sites-{self._said}.npy"}
+        self.people.save(self.folder / names["people"])
+        self.observed.save(self.folder / names["sites"])
+        kept = names | {
+            "fingerprint": self.fingerprint,
+            "said": self._said,
+            "runs": [run.rows for run in self.runs],
+            "texts": self._text_at,
+            "complete": complete,
+            "observed": self.observed.as_facts(),
+            "facts": facts,
+        }
         unfinished = self.folder / "spill.json.new"
         unfinished.write_text(json.dumps(kept), encoding="utf-8")
         os.replace(unfinished, self.folder / "spill.json")  # noqa: PTH105 - one step, or nothing
-        self.complete = True
+        for path in (*self.folder.glob("people-*.npz"), *self.folder.glob("sites-*.npy")):
+            if path.name not in names.values():
+                path.unlink(missing_ok=True)
 
     def close(self, *, remove: bool) -> None:
         """Let go of the files, and remove the folder if told so."""

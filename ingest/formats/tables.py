@@ -21,6 +21,7 @@ __all__ = [
     "CSV_ENDS",
     "PARQUET_ENDS",
     "Piece",
+    "check_columns",
     "column_names",
     "csv_pieces",
     "parquet_pieces",
@@ -45,13 +46,17 @@ class Piece:
     broken: list[tuple[int, str]] = field(default_factory=list)
 
 
-def _need(path: Path, columns: list[str], present: list[str]) -> None:
+def check_columns(path: Path, columns: list[str], present: list[str]) -> None:
+    """Raise FormatError, with what is near, when one of `columns` is not among those `present`."""
     missing = [name for name in columns if name not in present]
     if missing:
         close = get_close_matches(missing[0], present, 1)
         hint = f" (near: {close[0]!r})" if close else ""
         there = ", ".join(map(repr, present))
-        msg = f"{path}: no column {missing[0]!r}{hint}; it has {there}. A mapping names them"
+        msg = (
+            f"{path}: no column {missing[0]!r}{hint}; it has {there}. A mapping names them, and vigie quality {path} "
+            "suggests one"
+        )
         raise FormatError(msg)
 
 
@@ -100,7 +105,7 @@ def csv_pieces(path: Path, columns: list[str], separator: str) -> Iterator[Piece
         The file cannot be read, is not UTF-8, or has not the columns.
     """
     present, found = _header(path, separator)
-    _need(path, columns, present)
+    check_columns(path, columns, present)
     twice = {name for name in columns if present.count(name) > 1}
     if twice:
         msg = f"{path}: two columns are called {min(twice)!r}"
@@ -178,7 +183,7 @@ def parquet_pieces(path: Path, columns: list[str], names: Collection[str] = ()) 
     """
     try:
         with pyarrow.parquet.ParquetFile(path, read_dictionary=list(names), pre_buffer=False) as file:
-            _need(path, columns, file.schema_arrow.names)
+            check_columns(path, columns, file.schema_arrow.names)
             rows = 0
             for batch in file.iter_batches(_PIECE_ROWS, columns=columns, use_threads=False):
                 number = np.arange(rows, rows + batch.num_rows, dtype=np.int64)

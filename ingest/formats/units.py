@@ -10,7 +10,7 @@ glucose, 180.156 g/mol.
 
 from dataclasses import dataclass
 
-__all__ = ["Conversion", "Unit", "conversion", "legal_units"]
+__all__ = ["Conversion", "Unit", "conversion", "legal_units", "units_of"]
 
 _POUND_KG = 0.45359237
 _INCH_CM = 2.54
@@ -108,6 +108,11 @@ _BY_SPELLING: dict[str, dict[str, Conversion]] = {
     ucum: {spelling.casefold(): unit.to for unit in units for spelling in (unit.name, *unit.spellings)}
     for ucum, units in _UNITS.items()
 }
+
+
+def units_of(ucum: str) -> tuple[Unit, ...]:
+    """Give the units that are converted to `ucum`, itself first, with their spellings."""
+    return _UNITS.get(ucum, ())
 
 
 def legal_units(ucum: str) -> tuple[str, ...]:

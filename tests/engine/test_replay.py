@@ -1,6 +1,8 @@
 """Replay: the same input gives the same bytes, whatever the threads, and whatever interrupts it."""
 
+import hashlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,14 +15,17 @@ import pytest
 import engine.replay_input
 from engine import feature_rows
 from engine.load import load
+from engine.quality import inspect
 from engine.replay import CLOSING, replay
 from ingest import simulator
 from ingest.formats import FormatError
+from ingest.formats.longform import Table
 from ingest.log import Log, LogReader
 from rules.alerts import SCHEMA
 
 ROOT = Path(__file__).resolve().parents[2]
 HEART = "insuffisance_cardiaque"
+BESIDE = ("card.json", "quality.html", "quality.json")
 FILES = ("alerts.parquet", "quarantine.parquet", "summary.json", "summary.txt")
 
 
@@ -82,7 +87,7 @@ def test_alerts_and_accounts(plain):
     assert "non signé" in (out / "summary.txt").read_text()
     opened = sum(f["count"] for f in kept["firings"])
     assert opened == alerts["kind"].is_in(["opened", "raised"]).sum()
-    assert sorted(path.name for path in out.iterdir()) == sorted(FILES)
+    assert sorted(path.name for path in out.iterdir()) == sorted((*FILES, *BESIDE))
 
 
 def test_a_replay_ends_at_the_last_event(plain, cohort):
@@ -120,6 +125,166 @@ engine.replay_state.commit = then_die
 from engine.replay import replay
 replay([Path(sys.argv[1])], ["insuffisance_cardiaque"], Path(sys.argv[2]), resume=True, commit_s=0, shards=2)
 """
+
+
+@pytest.fixture(scope="module")
+def year(cohort, tmp_path_factory):
+    """The cohort as a programme keeps it: a folder a site, a file a week, CSV or Parquet; and all of it in one file."""
+    folder = tmp_path_factory.mktemp("year")
+    rows = pl.read_parquet(cohort / "cohort.parquet").with_columns(
+        site=pl.concat_str(pl.lit("site-"), pl.col("patient").cast(pl.String).hash() % 3)
+    )
+    whole = []
+    for (site, week), part in sorted(
+        rows.group_by("site", pl.col("time").dt.strftime("%G-%V"), maintain_order=True),
+        key=lambda each: each[0],
+    ):
+        (folder / "files" / site).mkdir(parents=True, exist_ok=True)
+        path = folder / "files" / site / week
+        whole.append(part)
+        if site == "site-1":
+            text = part.with_columns(pl.col("time").dt.to_string("iso:strict"))
+            text.write_csv(path.with_suffix(".csv"))
+        else:
+            part.write_parquet(path.with_suffix(".parquet"))
+    pl.concat(whole).write_parquet(folder / "whole.parquet")
+    return folder
+
+
+def test_a_folder_is_replayed_as_one_file_of_the_same_rows(year, tmp_path):
+    folder = replay([year / "files"], [HEART], tmp_path / "folder")
+    whole = replay([year / "whole.parquet"], [HEART], tmp_path / "whole")
+    assert len(list((year / "files").rglob("*.*"))) > 6
+    one, other = (pl.read_parquet(tmp_path / name / "alerts.parquet") for name in ("folder", "whole"))
+    assert one.equals(other)
+    assert len(one) > 0
+    assert folder.quarantined == whole.quarantined
+    assert (folder.readings, folder.applied, folder.patient_days) == (
+        whole.readings,
+        whole.applied,
+        whole.patient_days,
+    )
+
+
+def test_the_card_knows_no_machine(year, tmp_path):
+    """The same files elsewhere, under another name, at another time, with other threads: the same card."""
+    shutil.copytree(year / "files", tmp_path / "elsewhere" / "files")
+    cards = []
+    for k, place in enumerate((year, tmp_path / "elsewhere")):
+        out = tmp_path / f"out{k}"
+        command = [
+            "vigie",
+            "replay",
+            str(place / "files"),
+            "--protocol",
+            HEART,
+            "--shards",
+            str(k + 1),
+            f"--out={out}",
+        ]
+        replay([place / "files"], [HEART], out, shards=k + 1, command=command)
+        cards.append((out / "card.json").read_bytes())
+    assert cards[0] == cards[1]
+    card = json.loads(cards[0])
+    assert card["command"] == f"vigie replay files --protocol {HEART}"
+    assert (
+        card["alerts"]
+        == hashlib.blake2b((tmp_path / "out0" / "alerts.parquet").read_bytes(), digest_size=16).hexdigest()
+    )
+    assert card["libraries"]["polars"] == pl.__version__
+    # Another reading is another input, and another limit another protocol.
+    path = next((tmp_path / "elsewhere" / "files").rglob("*.csv"))
+    path.write_text(path.read_text().replace(",kg", ",lb", 1))
+    other = json.loads(replayed(tmp_path / "elsewhere" / "files", tmp_path / "out2"))
+    assert {key for key in card if card[key] != other[key]} >= {"input", "alerts"}
+    assert card["protocols"] == other["protocols"]
+
+
+def replayed(folder, out):
+    replay([folder], [HEART], out)
+    return (out / "card.json").read_text()
+
+
+def test_a_log_has_a_card_too(cohort, tmp_path):
+    replay([cohort / "cohort.log"], [HEART], tmp_path)
+    card = json.loads((tmp_path / "card.json").read_text())
+    assert (card["time_basis"], len(card["input"])) == ("arrival", 32)
+    assert not (tmp_path / "quality.json").exists()
+
+
+def test_the_quality_of_what_is_replayed_is_beside_it(year, tmp_path):
+    summary = replay([year / "files"], [HEART], tmp_path)
+    kept = json.loads((tmp_path / "quality.json").read_text())
+    assert [site["name"] for site in kept["sites"]] == ["site-0", "site-1", "site-2"]
+    assert sum(site["implausible"] for site in kept["sites"]) == sum(
+        summary.quarantined.get(reason, 0) for reason in ("IMPLAUSIBLE", "NAN", "INFINITE")
+    )
+    inspect([year / "files"]).write(tmp_path / "asked.json")
+    assert (tmp_path / "asked.json").read_bytes() == (tmp_path / "quality.json").read_bytes()
+    assert (tmp_path / "quality.html").read_text().count("<svg") == 3
+    assert "see quality.html" in str(summary)
+
+
+KILLED_READING = """
+import os, signal, sys
+from pathlib import Path
+import ingest.formats.replay
+from ingest.formats.spill import Spill
+ingest.formats.replay._KEEP_S = 0
+keep, left = Spill.keep, int(sys.argv[3])
+def then_die(*given):
+    global left
+    keep(*given)
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+Spill.keep = then_die
+from engine.replay import replay
+replay([Path(sys.argv[1])], ["insuffisance_cardiaque"], Path(sys.argv[2]), resume=True)
+"""
+
+
+def test_killed_while_it_reads_it_goes_on_with_the_next_file(year, tmp_path, monkeypatch):
+    for keeps in (2, 3):
+        done = subprocess.run(
+            [sys.executable, "-c", KILLED_READING, year / "files", tmp_path / "killed", str(keeps)],
+            cwd=ROOT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == -signal.SIGKILL, done.stderr
+    # What a run left half done after that is not taken for a part.
+    sorting = tmp_path / "killed" / ".replay" / "sorted"
+    (sorting / "run-00099.bin").write_bytes(b"half")
+    read = []
+    original = Table.read
+    monkeypatch.setattr(Table, "read", lambda self, spill: (read.append(self.path), original(self, spill))[1])
+    replay([year / "files"], [HEART], tmp_path / "killed", resume=True)
+    assert len(read) == len(list((year / "files").rglob("*.*"))) - 2 - 3
+    monkeypatch.undo()
+    replay([year / "files"], [HEART], tmp_path / "whole")
+    assert content(tmp_path / "killed") == content(tmp_path / "whole")
+    for name in BESIDE:
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_interrupted_when_all_is_through_it_need_not_go_through_again(cohort, tmp_path):
+    def interrupted(_out, _progress):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        replay([cohort / "cohort.parquet"], [HEART], tmp_path, commit_s=0, then=interrupted)
+    notes, made = Notes(), []
+    replay(
+        [cohort / "cohort.parquet"],
+        [HEART],
+        tmp_path,
+        resume=True,
+        progress=notes,
+        then=lambda out, _: made.append(out),
+    )
+    rows = len(pl.read_parquet(cohort / "cohort.parquet"))
+    assert f"going on at {rows:,} of {rows:,}" in notes
+    assert made == [tmp_path]
+    assert not (tmp_path / ".replay").exists()
 
 
 @pytest.mark.parametrize("name", ["cohort.parquet", "cohort.log"])

@@ -154,3 +154,18 @@ def test_paths_that_cannot_be_used(tmp_path, name, words):
     Log.open(tmp_path / "vigie.log").close()
     with pytest.raises(FormatError, match=words):
         open_paths([tmp_path / name])
+
+
+def test_places_are_folders_and_know_no_machine(tmp_path):
+    row = "patient,time,signal,value,unit\np1,2026-03-01T08:00:00Z,weight,80,kg\n"
+    for name in ("year/nord/a.csv", "year/nord/deep/b.csv", "year/sud/a.csv", "year/c.csv", "d.csv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(row)
+    with open_paths([tmp_path / "year"]) as source:
+        assert dict(zip(source.sources, source.places, strict=True)) == {
+            "c.csv": "c.csv", "nord/a.csv": "nord", "b.csv": "nord", "sud/a.csv": "sud",
+        }  # fmt: skip
+    with open_paths([tmp_path / "year" / "nord", tmp_path / "d.csv"]) as source:
+        assert source.places == ("a.csv", "deep", "d.csv")
+    with open_paths([tmp_path / "d.csv", tmp_path / "year" / "c.csv"]) as source:
+        assert source.places == ("d.csv", "c.csv")
