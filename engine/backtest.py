@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 
 from engine.backtest_judge import Judged, judge
-from engine.card import input_hash
 from engine.found import Keeper, Kept, hold, prune
 from engine.load import Loaded
 from engine.plan import make_plan
@@ -167,9 +166,7 @@ class History:
                 kept = Kept.read(folder) if in_use is not None else None
                 if kept is None:
                     source.prepare(self._progress)
-                    kept = _keep(
-                        source, loaded, folder, self._shards, self._progress, input_hash(self._asked.paths)
-                    )
+                    kept = _keep(source, loaded, folder, self._shards, self._progress)
                     in_use = hold(folder)
                 else:
                     self._progress.note(f"features of {kept.readings:,} readings are kept already")
@@ -193,7 +190,7 @@ def _stamps(paths: Sequence[Path]) -> str:
     return " ".join(f"{path} {stat.st_size} {stat.st_mtime_ns}" for path, stat in stats)
 
 
-def _keep(source: Input, loaded: Loaded, folder: Path, shards: int, progress: Progress, content: str) -> Kept:
+def _keep(source: Input, loaded: Loaded, folder: Path, shards: int, progress: Progress) -> Kept:
     shutil.rmtree(folder, ignore_errors=True)
     keepers = [Keeper(folder / f"shard{k:02d}") for k in range(shards)]
     readings = 0
@@ -226,7 +223,7 @@ def _keep(source: Input, loaded: Loaded, folder: Path, shards: int, progress: Pr
             first_ms=first_ms or 0,
             last_ms=line.clock_ms or 0,
             time_basis=source.time_basis,
-            input=content,
+            input=source.content(),
             accounts=(
                 f"{total.received:,} packets received: {total.applied:,} applied, {total.duplicate:,} duplicate, "
                 f"{total.late:,} late, {sum(total.quarantined.values()):,} quarantined"
