@@ -57,9 +57,7 @@ class IntakeService(Service):
 
     def standing(self) -> Standing:
         """Say how far the workers are; not ready where the server of the log does not say."""
-        problems = self._noted.told()
-        if self._failed is not None:
-            problems.append(str(self._failed))
+        problems = self._noted.told() + self._also()
         try:
             behind = max(0, self._log.next_offset - self._log.slowest)
             lag_s = self._log.behind_s() if behind else 0.0

@@ -153,9 +153,7 @@ class Service:
         line = self.line
         entries = max(0, line.log.next_offset - line.next_offset)
         lag_s = line.lag_s() if entries else 0.0
-        problems = line.problems[-_PROBLEMS_SHOWN:]
-        if self._failed is not None:
-            problems.append(str(self._failed))
+        problems = line.problems[-_PROBLEMS_SHOWN:] + self._also()
         if line.log.checkpoint_problem:
             problems.append(line.log.checkpoint_problem)
         mean = self._packets / self._entries if self._entries else 1.0
@@ -167,6 +165,13 @@ class Service:
             lag_s=round(lag_s, 3),
             problems=problems,
         )
+
+    def _also(self) -> list[str]:
+        """What is wrong beside the line."""
+        said = [str(self._failed)] if self._failed is not None else []
+        if self._courier is not None and self._courier.problem:
+            said.append(self._courier.problem)
+        return said
 
     def expose(self) -> bytes:
         """Give all metrics in Prometheus' text format."""
