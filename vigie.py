@@ -374,6 +374,14 @@ def backtest(
     window_days: Annotated[
         float, typer.Option(min=0.1, max=366, help="Before an outcome, in which an alert counts for it.")
     ] = 30.0,
+    lateness: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHARE:HOURS",
+            help="What late readings would change in a file: 0.02:6 is 2 %, by 6 h in the median. A log is told by its "
+            "receipt times; none leaves that out.",
+        ),
+    ] = None,
     column: Annotated[list[str], typer.Option(help="A column called otherwise, such as time=date.")] = [],  # noqa: B006
     mapping: Annotated[
         Path | None, typer.Option(help="A TOML file that says how columns and signals are called.")
@@ -400,6 +408,7 @@ def backtest(
     import engine.backtest_outcomes
     import engine.backtest_report
     import engine.backtest_study
+    from engine.backtest_lateness import order_of
     from engine.backtest_sweep import parse_sweep
     from engine.load import load
     from engine.program import Options
@@ -410,6 +419,7 @@ def backtest(
     spans = [parse_sweep(each) for each in sweep]
     columns = (load_mapping(mapping) if mapping else Mappings()).with_columns(**_columns(column))
     log = is_log_among(paths)
+    order = order_of(lateness, has_receipts=log)
     closes = (close_rouge or (CloseRouge.NEVER if log else CloseRouge.AT_RECOVERY)) is CloseRouge.AT_RECOVERY
     options = Options(close_at_recovery=closes) if log else Options(close_at_recovery=closes, deaf_after_ms=0)
     base, other = (
@@ -427,11 +437,21 @@ def backtest(
     asked = Asked(tuple(paths), columns, zone, time.time_ns() // 1_000_000)
     out.mkdir(parents=True, exist_ok=True)
     with _watched() as progress:
-        history = engine.backtest.History(
-            asked, kept or out / "kept", shards=shards, keep=keep, progress=progress
-        )
+        histories = [
+            engine.backtest.History(
+                asked, kept or out / "kept", shards=shards, keep=keep, progress=progress, order=each
+            )
+            for each in (None, order)
+        ]
         found = engine.backtest_study.study(
-            history, base, against=other, changes=changes, spans=spans, terms=terms, progress=progress
+            histories[0],
+            base,
+            against=other,
+            changes=changes,
+            spans=spans,
+            terms=terms,
+            other_order=histories[1] if order else None,
+            progress=progress,
         )
         progress.step("report")
         engine.backtest_study.write(found, out, ["vigie", *sys.argv[1:]])

@@ -20,6 +20,7 @@ from engine.found import Keeper, Kept, hold, prune
 from engine.load import Loaded
 from engine.plan import make_plan
 from engine.progress import SILENT, Progress
+from engine.reorder import Delays, Measured, Reordered
 from engine.replay_input import Asked, Input, open_input
 from ingest.formats import find_paths
 from kernels import SOURCE_HASH
@@ -117,16 +118,26 @@ class History:
     keep : int
         How many are left in the folder after a first pass, those that were used last; those in use count and stay.
     progress : Progress
+    order : Measured or Delays, optional
+        Another order of arrival than the history's own; `order` tells it afterwards.
     """
 
     def __init__(
-        self, asked: Asked, cache: Path, *, shards: int = 2, keep: int = KEEP, progress: Progress = SILENT
+        self,
+        asked: Asked,
+        cache: Path,
+        *,
+        shards: int = 2,
+        keep: int = KEEP,
+        progress: Progress = SILENT,
+        order: Measured | Delays | None = None,
     ) -> None:
         self._asked = asked
         self._cache = cache
         self._shards = shards
         self._keep = keep
         self._progress = progress
+        self.order = order
         self._known: dict[str, tuple[Path, Kept]] = {}
 
     def judge(self, loaded: Loaded, *, of_cell: Mapping[tuple[str, str], float] | None = None) -> Judged:
@@ -158,6 +169,8 @@ class History:
         self._cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="sorting-", dir=self._cache) as spill:
             source = open_input(self._asked, loaded, Path(spill))
+            if self.order is not None:
+                source = Reordered(source, self.order)
             try:
                 said = f"{source.fingerprint} {_stamps(self._asked.paths)} {key}"
                 digest = hashlib.blake2b(said.encode(), digest_size=_DIGEST)

@@ -20,21 +20,29 @@ _NEVER = 2**62
 class Comparison:
     """Alerts of the changed protocols that the base has not, and the other way about; each `EPISODES`.
 
-    `moved` holds alerts that both have, at another level: `EPISODES` of the changed, and `level_before`.
+    `both` holds alerts that both have: `EPISODES` of the changed, and of the base `level_before`, `opened_before_ms`.
     """
 
     gained: pl.DataFrame
     lost: pl.DataFrame
-    moved: pl.DataFrame
-    same: int
+    both: pl.DataFrame
+
+    @property
+    def moved(self) -> pl.DataFrame:
+        """Those of `both` that are at another level."""
+        return self.both.filter(pl.col("level") != pl.col("level_before")).drop("opened_before_ms")
+
+    @property
+    def same(self) -> int:
+        """How many both have."""
+        return len(self.both)
 
 
 def compare(base: pl.DataFrame, changed: pl.DataFrame) -> Comparison:
     """Compare alerts, both as `engine.backtest_measures.episodes` gives them."""
     gained, both = _part(changed, base)
     lost, _ = _part(base, changed)
-    moved = both.filter(pl.col("level") != pl.col("level_before"))
-    return Comparison(gained, lost, moved, len(both))
+    return Comparison(gained, lost, both)
 
 
 def _part(mine: pl.DataFrame, others: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -53,4 +61,6 @@ def _part(mine: pl.DataFrame, others: pl.DataFrame) -> tuple[pl.DataFrame, pl.Da
     )  # fmt: skip
     together = (pl.col("until") >= pl.col("opened_ms")).fill_null(value=False)
     alone = beside.filter(~together).select(list(EPISODES))
-    return alone, beside.filter(together).select(*EPISODES, "level_before")
+    return alone, beside.filter(together).select(
+        *EPISODES, "level_before", pl.col("begin").alias("opened_before_ms")
+    )

@@ -15,6 +15,7 @@ from engine.backtest_evidence import seen
 from engine.backtest_measures import Interval, Measures, daily
 from engine.backtest_study import Side, Study, card
 from engine.ecg_report import template
+from engine.reorder import Delays
 from rules.explain import notice, number_text
 from rules.model import Protocol
 
@@ -65,6 +66,7 @@ def pieces(found: Study, command: Sequence[str] = ()) -> dict[str, Any]:
         "moved": len(found.comparison.moved) if found.comparison else 0,
         "counts": (len(found.comparison.gained), len(found.comparison.lost)) if found.comparison else None,
         "sweep": _sweep(found),
+        "late": _late(found),
         "kept": found.base.judged.kept,
         "window": number_text(found.terms.window_days, 0),
         "unknown": found.outcomes_unknown,
@@ -203,6 +205,23 @@ def _shown(side: Side, alerts: pl.DataFrame) -> list[_Shown]:
         )
         for each in rows
     ]
+
+
+def _late(found: Study) -> dict[str, object] | None:
+    late = found.lateness
+    if late is None:
+        return None
+    other = Side(found.base.loaded, late.judged, late.alerts, late.whole, {})
+    measured, arrived = (found.base, other) if late.arrival_differs else (other, found.base)
+    told = late.comparison
+    return {
+        "delays": late.order if isinstance(late.order, Delays) else None,
+        "gained": _shown(arrived, told.gained),
+        "lost": _shown(measured, told.lost),
+        "counts": (len(told.gained), len(told.lost), len(told.moved), told.same, len(late.later)),
+        "hours": [number_text(each, 1) for each in late.later_h or ()],
+        "caught": (arrived.whole.caught, measured.whole.caught) if measured.whole.outcomes else None,
+    }
 
 
 def _sweep(found: Study) -> dict[str, object] | None:

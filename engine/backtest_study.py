@@ -9,6 +9,14 @@ import polars as pl
 from engine.backtest import History, changed_limits
 from engine.backtest_compare import Comparison, compare
 from engine.backtest_judge import Judged, only
+from engine.backtest_lateness import (
+    LEFT_OUT,
+    UNKNOWN,
+    Lateness,
+    lateness,
+    lateness_lines,
+    lateness_table,
+)
 from engine.backtest_measures import Measures, PerPatient, episodes, known_outcomes, measure, per_patient
 from engine.backtest_outcomes import OUTCOMES
 from engine.backtest_sweep import Sweep, settings, sweep
@@ -69,6 +77,8 @@ class Study:
     terms: Terms
     outcomes_unknown: int
     """Outcomes of patients that are not in the history, or not followed in the window before."""
+    lateness: Lateness | None = None
+    """The history in another order; None where that was not asked for or cannot be told."""
 
 
 def with_limits(loaded: Loaded, changes: Mapping[str, float]) -> Loaded:
@@ -92,6 +102,7 @@ def study(
     changes: Mapping[str, float] | None = None,
     spans: Spans = (),
     terms: Terms | None = None,
+    other_order: History | None = None,
     progress: Progress = SILENT,
 ) -> Study:
     """Put the question to the history.
@@ -108,6 +119,8 @@ def study(
     spans : sequence of (limit, values)
         Limits to sweep, of `base`.
     terms : Terms, optional
+    other_order : History, optional
+        The same history in another order, where what lateness changes is asked.
     progress : Progress
 
     Raises
@@ -127,6 +140,11 @@ def study(
         known = known_outcomes(terms.outcomes, mine.judged.follow_up, terms.window_ms)
         found.sweep = _swept(history, mine, spans, known, terms, progress)
         found.spans = spans
+    if other_order is not None and other_order.order is not None:
+        other_way = side(other_order.judge(base), base, terms)
+        found.lateness = lateness(
+            other_order.order, mine.alerts, other_way.judged, other_way.alerts, other_way.whole
+        )
     return found
 
 
@@ -197,7 +215,11 @@ def write(found: Study, out: Path, command: Sequence[str] = ()) -> None:
         for (protocol, rule), each in {("", ""): side.whole, **side.by_rule}.items()
     ]
     pl.DataFrame(rows, infer_schema_length=None).write_csv(out / "measures.csv")
-    for name in ("differences.csv", "sweep.csv"):  # those of a study before would be taken for this one's
+    for name in (
+        "differences.csv",
+        "sweep.csv",
+        "lateness.csv",
+    ):  # those of a study before would be taken for this one's
         (out / name).unlink(missing_ok=True)
     if found.comparison:
         parts = {
@@ -209,6 +231,8 @@ def write(found: Study, out: Path, command: Sequence[str] = ()) -> None:
             [rows.select(pl.lit(name).alias("difference"), pl.all()) for name, rows in parts.items()],
             how="diagonal",
         ).write_csv(out / "differences.csv")
+    if found.lateness:
+        lateness_table(found.lateness).write_csv(out / "lateness.csv")
     if found.sweep:
         points = [
             dict(p.limits) | {k: v for k, v in asdict(p).items() if k != "limits"} for p in found.sweep.points
@@ -272,9 +296,18 @@ def card(found: Study, command: Sequence[str] = ()) -> dict[str, object]:
         "zone": found.terms.zone,
         "outcomes": len(found.terms.outcomes),
         "workload": asdict(found.terms.work),
-        "notes": list(found.base.judged.kept.notes),
+        "lateness": found.lateness.order.words if found.lateness else None,
+        "notes": [
+            *found.base.judged.kept.notes,
+            *(found.lateness.judged.kept.notes if found.lateness else ()),
+        ],
         "command": plain_command(command),
     }
+
+
+def _notes(found: Study) -> list[str]:
+    both = [found.base.judged] + ([found.lateness.judged] if found.lateness else [])
+    return list(dict.fromkeys(note for judged in both for note in judged.kept.notes))
 
 
 def summary(found: Study) -> str:
@@ -289,6 +322,10 @@ def summary(found: Study) -> str:
     lines.append(f"{'':28}" + "".join(f"{name:>30}" for name, _ in sides))
     for label, text in _LINES:
         lines.append(f"{label:28}" + "".join(f"{text(side.whole):>30}" for _, side in sides))
+    if found.lateness:
+        lines += lateness_lines(found.lateness, found.base.whole)
+    else:
+        lines.append(UNKNOWN if kept.time_basis == "event" else LEFT_OUT)
     if found.outcomes_unknown:
         lines.append(
             f"{found.outcomes_unknown:,} outcomes are of patients that the history does not have then"

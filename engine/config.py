@@ -40,6 +40,9 @@ class Settings(BaseModel):
     protocols: tuple[str, ...] = Field(
         ("insuffisance_cardiaque",), min_length=1, description="files, or names of shipped protocols"
     )
+    candidates: tuple[str, ...] = Field(
+        (), description="files: other versions of these, tried on live data and shown to cardiologists alone"
+    )
     unsigned_protocols: Literal["warn", "refuse"] = Field(
         "warn", description="protocols that nobody signed, altered or out of validity: warn, or do not start"
     )
@@ -65,6 +68,9 @@ class Settings(BaseModel):
     web_host: str = Field("127.0.0.1", description="address of the pages")
     web_port: int = Field(8081, ge=0, le=65535, description="port of the pages; 0: any free one")
     web_origin: str = Field("", description="https://... by which browsers reach them behind a proxy")
+    outcomes: Path | None = Field(
+        None, description="CSV of what became of patients, for trials of limits: docs/workshop.md"
+    )
     policy: Path | None = Field(None, description="TOML file of answer limits, hours, on-call: docs/nurse.md")
     openid: Path | None = Field(None, description="TOML file of an OpenID provider: docs/administrator.md")
     second_factor: bool = Field(default=True, description="every account must have a second factor")
@@ -84,10 +90,12 @@ class Settings(BaseModel):
     @classmethod
     def _list(cls, given: Any) -> Any:  # noqa: ANN401 - as it came, before validation
         """Read a list from one word of the environment: names apart by commas."""
-        if isinstance(given, dict) and isinstance(given.get("protocols"), str):
-            names = [name.strip() for name in given["protocols"].split(",")]
-            return {**given, "protocols": [name for name in names if name]}
-        return given
+        if not isinstance(given, dict):
+            return given
+        lists = {key: given[key] for key in ("protocols", "candidates") if isinstance(given.get(key), str)}
+        return given | {
+            key: [name.strip() for name in text.split(",") if name.strip()] for key, text in lists.items()
+        }
 
     @field_validator("log")
     @classmethod

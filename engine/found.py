@@ -33,7 +33,7 @@ _EVENTS = 1 << 19
 
 _MARK = "kept.json"
 _GONE = ".gone"
-_FORMAT = 3
+_FORMAT = 4
 _COLUMNS = ("slot", "mask", "t_ms", "now_ms", "clock_ms", "close")
 
 

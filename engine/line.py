@@ -16,14 +16,15 @@ import polars as pl
 
 from engine import report
 from engine.accounts import Accounts
-from engine.program import Program
+from engine.program import DAY_MS, Program
 from engine.roster import Roster
 from engine.shard import Clock, Outcome, Shard, shard_of
 from ingest.columns import Batch, Quarantine
 
 __all__ = ["Line", "Processed"]
 
-_MOST_OUTAGES = 256
+_OUTAGES_MS = 62 * DAY_MS
+"""How long an outage is remembered: twice the longest silence that a protocol may wait for."""
 
 
 @dataclass(slots=True)
@@ -137,7 +138,9 @@ class Line:
             gaps = np.flatnonzero(np.diff(heard) > deaf)
             if len(gaps):
                 found = np.stack((heard[gaps], heard[gaps + 1]), axis=1)
-                self.outages = np.concatenate((self.outages, found))[-_MOST_OUTAGES:]
+                # By time, not by number: what is remembered must not depend on how much a batch holds.
+                known = self.outages[self.outages[:, 1] > start - _OUTAGES_MS]
+                self.outages = np.concatenate((known, found))
         self.clock_ms = end
         return Clock(row_ms, end, self.outages)
 

@@ -695,7 +695,9 @@ def test_a_backtest_says_what_a_change_would_do(run, tmp_path):
         (["--sweep", "gain_3d_kg=1"], "LIMIT=FROM:TO:STEP"),
         (["--outcome", "death"], "without --outcomes there are none"),
         (["--against", "covidom_2"], "there is no such protocol"),
+        (["--lateness", "2"], "legal is SHARE:HOURS"),
     ):
         status, out, err = run(*verb, *more)
         assert (status, out) == (2, "")
         assert said in err
+    assert "lateness: had 5 % come late" in run(*verb, "--lateness", "0.05:6")[1]

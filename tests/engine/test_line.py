@@ -53,6 +53,18 @@ def test_an_outage_is_a_gap_longer_than_the_limit(gaps):
         assert line.outages.tolist() == expected
 
 
+def test_many_outages_are_the_same_however_the_log_is_cut():
+    """The line is deaf four hours of seven for 90 days: silences of the first days count the outages of those days."""
+    gap = OPTIONS.deaf_after_ms + HOUR
+    times = START + np.cumsum(np.tile([HOUR, HOUR, HOUR, gap], 310), dtype=np.int64)
+    entries = numbered(
+        [(START, "g", Sender().packet("p0", "scale", START, {WEIGHT: 80})), *map(beat, times.tolist())]
+    )
+    one = feed(Line(program()), [entries])
+    assert sorted(one["kind"]) == ["opened", "opened", "raised", "raised"]
+    assert feed(Line(program()), [[entry] for entry in entries]).equals(one)
+
+
 def test_a_file_has_no_outages():
     of = Program(program().protocols, Options(deaf_after_ms=0))
     line = Line(of)

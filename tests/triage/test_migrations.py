@@ -14,6 +14,12 @@ from triage.tables import Base
 FIRST = "0001"
 
 
+@pytest.fixture
+def url(empty):
+    """Address of an empty database."""
+    return empty
+
+
 def versions():
     return [script.revision for script in ScriptDirectory(str(database.MIGRATIONS)).walk_revisions()][::-1]
 

@@ -25,10 +25,12 @@ from triage.web.pages import (
     moves,
     openid,
     patient,
+    proposals,
     questionnaire,
     queue,
     sheets,
     signin,
+    workshop,
 )
 from triage.web.site import NotSignedInError, Site, home
 
@@ -68,7 +70,7 @@ def build(site: Site, hub: Hub, *, hosts: tuple[str, ...] = ()) -> ASGIApp:
         Names by which it may be called; any where none is given.
     """
     app = FastAPI(title="Vigie", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    # Bulk moves and sheets before the moves of one line, whose paths would take theirs.
+    # Bulk moves and sheets before the moves of one line, proposals before protocols, whose paths would take theirs.
     for pages in (
         signin,
         openid,
@@ -81,6 +83,8 @@ def build(site: Site, hub: Hub, *, hosts: tuple[str, ...] = ()) -> ASGIApp:
         patient,
         questionnaire,
         cell,
+        proposals,
+        workshop,
         admin,
     ):
         app.include_router(pages.routes(site))

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,6 +10,7 @@ from typing import Final
 from engine.config import load
 from engine.enrolment import Enrolled
 from engine.protocols import load_all, shipped
+from engine.workshop import Source, Workshop
 from triage.people import seal
 from triage.people.accounts import People
 from triage.people.administration import NewAccount
@@ -28,6 +29,7 @@ ACCOUNTS: Final = (
     NewAccount("paul", Role.NURSE, (NORD,), "Paul Leroy"),
     NewAccount("luc", Role.NURSE, (SUD,), "Luc Garnier"),
     NewAccount("dr.petit", Role.CARDIOLOGIST, (NORD, SUD), "Dr Anne Petit"),
+    NewAccount("dr.roy", Role.CARDIOLOGIST, (NORD,), "Dr Jean Roy"),
     NewAccount("admin", Role.ADMINISTRATOR, (), "Administration"),
 )
 
@@ -68,9 +70,17 @@ def pages(store: Store, folder: Path, patients: Sequence[str], now_ms: Callable[
     password = f"demo {secrets.token_hex(4)}"
     for account in ACCOUNTS:
         _enter(people, account, password, now_ms())
-    site = Site(store, people, tuple(load_all(list(shipped()))), history=folder / "history", now_ms=now_ms)
     settings, _ = load()
     with ExitStack() as stack:
+        source = Source(folder / "log", folder / "workshop", tuple(shipped()))
+        site = Site(
+            store,
+            people,
+            tuple(load_all(list(shipped()))),
+            history=folder / "history",
+            now_ms=now_ms,
+            workshop=stack.enter_context(closing(Workshop(source))),
+        )
         try:
             at = stack.enter_context(served(site, settings))
         except OSError:

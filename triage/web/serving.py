@@ -9,8 +9,8 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -23,10 +23,12 @@ import triage.store
 from engine.config import Settings
 from engine.enrolment import read as read_enrolment
 from engine.program import DAY_MS
-from engine.protocols import load_all
+from engine.protocols import load_all, load_candidates
 from engine.service import listen
+from engine.workshop import Source, Workshop
 from ingest.server.guard import guarded
 from rules.limits import LimitBook
+from rules.protocol import Protocol
 from triage import policy
 from triage.identity import register as registers
 from triage.people import oidc, seal
@@ -35,7 +37,7 @@ from triage.web.app import build
 from triage.web.child import PARENT
 from triage.web.hub import Hub
 from triage.web.site import Site
-from triage.work import cells
+from triage.work import cell_limits, cells
 from triage.work.desk import Desk
 
 __all__ = ["At", "Clockwork", "Pages", "served"]
@@ -104,7 +106,7 @@ class Pages:
 
     Raises
     ------
-    ConfigError, ProtocolError, PolicyError, PermissionError, ValueError, OSError
+    ConfigError, ProtocolError, PolicyError, OutcomeError, PermissionError, ValueError, OSError
         They cannot start; the message says why.
     """
 
@@ -120,6 +122,7 @@ class Pages:
 
     def _build(self, settings: Settings, register: str) -> None:
         protocols = tuple(load_all(settings.protocols))
+        candidates = tuple(load_candidates(settings.candidates, protocols))
         rules = policy.read(settings.policy)
         settings.data.mkdir(parents=True, exist_ok=True)
         store = self._open.enter_context(
@@ -145,9 +148,19 @@ class Pages:
             provider,
             key,
             https=origin.scheme == "https" or settings.tls_certificate is not None,
+            workshop=self._workshop(settings, candidates),
+            outcomes_file=settings.outcomes,
+            candidates=candidates,
         )
+        self.site.outcomes()  # a file that cannot be used is said now, not to who tries a limit
         self._names = [protocol.id for protocol in protocols]
         self._enrolled_at = -1.0
+
+    def _workshop(self, settings: Settings, candidates: Sequence[Protocol]) -> Workshop | None:
+        """Make the workshop, where the log is a file of this machine."""
+        if settings.log:
+            return None
+        return self._open.enter_context(closing(Workshop(_source(settings, candidates))))
 
     def _enrol(self) -> None:
         """Take the enrolment when it has changed: who is in which cell."""
@@ -223,6 +236,9 @@ def served(site: Site, settings: Settings, *others: tuple[float, Callable[[], ob
         site.desk,
         (SWEEP_S, lambda: site.people.sweep(site.now_ms())),
         (SAY_AGAIN_S, lambda: site.limit_desk.say_again(again_ms)),
+        (TICK_S, site.proposals.begin),
+        (TICK_S, lambda: cell_limits.tell(site.store.engine, site.now_ms(), again_ms)),
+        (LOOK_OVER_S, lambda: site.workshop.rest() if site.workshop else None),
         *others,
     )
     listening = listen(settings.web_host, settings.web_port)
@@ -242,6 +258,18 @@ def served(site: Site, settings: Settings, *others: tuple[float, Callable[[], ob
         server.should_exit = True
         serving.join(settings.stop_s)
         clockwork.stop()
+
+
+def _source(settings: Settings, candidates: Sequence[Protocol]) -> Source:
+    return Source(
+        settings.data / "log",
+        settings.data / "workshop",
+        settings.protocols,
+        settings.limits,
+        settings.enrolment,
+        settings.zone,
+        tuple(zip((each.id for each in candidates), settings.candidates, strict=True)),
+    )
 
 
 def _config(app: ASGIApp, settings: Settings) -> uvicorn.Config:

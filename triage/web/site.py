@@ -16,8 +16,10 @@ from sqlalchemy import select
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from engine import strips
+from engine.backtest_outcomes import read_outcomes
 from engine.contacts import Contact, contacts
 from engine.curves import DAY_MS, Curve, curves
+from engine.workshop import Workshop
 from ingest.signals import SIGNALS, Kind
 from rules.limits import LimitBook
 from rules.protocol import Protocol
@@ -39,6 +41,7 @@ from triage.work.cells import cell_of
 from triage.work.desk import Desk
 from triage.work.limits import LimitDesk, Standing
 from triage.work.lists import Counts, Filters, Row, View
+from triage.work.proposals import Proposals
 from triage.work.states import MoveError
 from triage.work.tables import FOLLOWED
 
@@ -102,6 +105,12 @@ class Site:
         The clock, ms UTC.
     programs : Attempts
         How often programs may ask: for each account, and in all.
+    workshop : Workshop, optional
+        Where limits are tried; there is none where the log is not a file of this machine.
+    outcomes_file : Path, optional
+        What became of patients, besides what closings say.
+    candidates : sequence of Protocol
+        Other versions of protocols in force, which run in the shadow.
     """
 
     store: Store
@@ -117,7 +126,11 @@ class Site:
     https: bool = False
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     programs: Attempts = field(default_factory=lambda: Attempts(a_minute=1200, a_second=100, burst=2000))
+    workshop: Workshop | None = None
+    outcomes_file: Path | None = None
+    candidates: tuple[Protocol, ...] = ()
     desk: Desk = field(init=False)
+    proposals: Proposals = field(init=False)
     limit_desk: LimitDesk = field(init=False)
     words: Words = field(init=False)
 
@@ -126,6 +139,7 @@ class Site:
         self.desk = Desk(self.store.engine, self.now_ms)
         book = self.book or LimitBook(self.protocols)
         self.limit_desk = LimitDesk(self.store.engine, self.protocols, book, self.zone, self.now_ms)
+        self.proposals = Proposals(self.store.engine, self.protocols, self.now_ms)
         self.words = Words(self.zone)
         self._curves: dict[str, tuple[int, list[Curve]]] = {}
         self._templates = Environment(
@@ -275,6 +289,12 @@ class Site:
             return []
         return list(strips.read(self.history, alert_id=episode).iter_rows(named=True))
 
+    def outcomes(self) -> tuple[tuple[str, int, str], ...]:
+        """Give (patient, time in ms UTC, kind) of the file of outcomes; none where it is not there or not legal."""
+        if self.outcomes_file is None:
+            return ()
+        return tuple(read_outcomes(self.outcomes_file).iter_rows())
+
     # Pages -------------------------------------------------------------------------------------------------------
 
     def page(self, template: str, person: Person | None, status: int = 200, **values: Any) -> HTMLResponse:  # noqa: ANN401 - for the template
@@ -293,6 +313,9 @@ class Site:
             "Act": Act,
             "may": may,
             "home": home,
+            "to_sign": self.proposals.to_sign(person.cells, person.name)
+            if person and may(person, Act.LIMITS)
+            else 0,
         }
         return self._templates.get_template(template).render(common | values)
 

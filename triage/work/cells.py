@@ -10,7 +10,7 @@ from engine.enrolment import Enrolled
 from triage import database
 from triage.work.tables import FOLLOWED
 
-__all__ = ["NO_CELL", "cell_of", "cells", "counts", "take"]
+__all__ = ["NO_CELL", "cell_of", "cells", "counts", "patients", "take"]
 
 NO_CELL: Final = "sans cellule"
 """Cell of patients of whom the enrolment says none: who is to see them has an account of this cell."""
@@ -35,6 +35,16 @@ def counts(engine: Engine) -> dict[str, int]:
     with engine.connect() as connection:
         rows = connection.execute(select(FOLLOWED.c.cell, func.count()).group_by(FOLLOWED.c.cell))
         return {cell: count for cell, count in rows}  # noqa: C416 - rows are no pairs to a type checker
+
+
+def patients(engine: Engine, cell: str) -> list[str]:
+    """Give the patients of a cell, in order."""
+    with engine.connect() as connection:
+        return list(
+            connection.scalars(
+                select(FOLLOWED.c.patient).where(FOLLOWED.c.cell == cell).order_by(FOLLOWED.c.patient)
+            )
+        )
 
 
 def take(engine: Engine, enrolled: Mapping[str, Enrolled]) -> int:

@@ -5,7 +5,7 @@ With the row go the act for the engine's log and the audit entry, in one transac
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,12 +22,13 @@ from rules.model import Limit
 from rules.protocol import Protocol
 from triage import audit, database
 from triage.audit import Deed
-from triage.work import outgoing
+from triage.work import cell_limits, outgoing
+from triage.work.cell_limits import Held
 from triage.work.cells import cell_of
 from triage.work.states import ChangedError, MoveError
 from triage.work.tables import LIMIT_CHANGE, LimitChange
 
-__all__ = ["LimitDesk", "Standing", "number"]
+__all__ = ["LimitDesk", "Standing", "check", "number", "words"]
 
 _AGAIN_AT_ONCE = 500
 _LEAST_REASON = 3
@@ -89,7 +90,29 @@ class LimitDesk:
     def in_force(self, patient: str, cell: str, protocol: Protocol) -> list[Standing]:
         """Give the limits of a protocol that are in force for a patient, in its order."""
         changes = [each for each in self.history(patient) if each.protocol == protocol.id]
-        return [self._standing(changes, patient, cell, protocol, name) for name in protocol.limits]
+        with self._engine.connect() as connection:
+            held = cell_limits.in_force(connection, cell)
+        return [self._standing(changes, held, patient, cell, protocol, name) for name in protocol.limits]
+
+    def of_cell(self, cell: str, protocol: Protocol) -> list[Standing]:
+        """Give the limits of a protocol for a patient of a cell who has none of their own, in its order.
+
+        Those that features are computed from, as a dry weight, are a patient's alone and not among them.
+        """
+        alone = {each.limit for each in protocol.features.values() if each.limit}
+        with self._engine.connect() as connection:
+            held = cell_limits.in_force(connection, cell)
+        return [
+            self._standing((), held, "", cell, protocol, name)
+            for name in protocol.limits
+            if name not in alone
+        ]
+
+    def held(self, cell: str) -> dict[tuple[str, str], float]:
+        """Give the limits of a cell that proposals have put in force, by (protocol, limit)."""
+        with self._engine.connect() as connection:
+            found = cell_limits.in_force(connection, cell)
+        return {key: each.value for key, each in found.items() if each.value is not None}
 
     def steps(self, patient: str, cell: str, protocol: Protocol, name: str) -> list[tuple[int, float]]:
         """Give from when on (ms UTC) which value was in force, oldest first; the first from ever on, at 0."""
@@ -97,12 +120,28 @@ class LimitDesk:
             ::-1
         ]
         usual = self._book.resolve(protocol.id, name, cell, patient)[0]
-        first = usual if not mine or mine[0].former is None else mine[0].former
-        later = [(each.t_ms, usual if each.value is None else each.value) for each in mine]
-        return [(0, first), *later]
+        of_cell: list[tuple[int, float | None]] = []
+        if not self._book.of_patient(protocol.id, name, patient):
+            with self._engine.connect() as connection:
+                of_cell = cell_limits.steps(connection, cell, protocol.id, name)
+        own: float | None = None
+        theirs: float | None = None
+        first = usual if not mine or of_cell or mine[0].former is None else mine[0].former
+        out = [(0, first)]
+        both = [(each.t_ms, True, each.value) for each in mine] + [(t, False, value) for t, value in of_cell]
+        for t_ms, is_own, value in sorted(both, key=lambda each: each[:2]):
+            own, theirs = (value, theirs) if is_own else (own, value)
+            out.append((t_ms, next(each for each in (own, theirs, usual) if each is not None)))
+        return out
 
     def _standing(
-        self, changes: Sequence[LimitChange], patient: str, cell: str, protocol: Protocol, name: str
+        self,
+        changes: Sequence[LimitChange],
+        held: Mapping[tuple[str, str], Held],
+        patient: str,
+        cell: str,
+        protocol: Protocol,
+        name: str,
     ) -> Standing:
         limit = protocol.limits[name]
         mine = [each for each in changes if each.name == name]
@@ -114,6 +153,14 @@ class LimitDesk:
             date = datetime.fromtimestamp(newest.t_ms / 1000, self._zone).date()
             origin = words_of("patient", "", newest.author, date, newest.reason)
             return Standing(limit, legal[0].value, origin, changed=True, version=version)
+        of_cell = held.get((protocol.id, name))
+        if (
+            of_cell is not None and of_cell.value is not None
+        ):  # and within the range of the protocol as it is now
+            within = limit.min <= of_cell.value <= limit.max
+            if within and not self._book.of_patient(protocol.id, name, patient):
+                origin = of_cell.origin(self._zone)
+                return Standing(limit, of_cell.value, origin, changed=False, version=version)
         value, origin = self._book.resolve(protocol.id, name, cell, patient)
         return Standing(limit, value, origin, changed=False, version=version)
 
@@ -156,15 +203,16 @@ class LimitDesk:
             msg = "cette limite n’existe pas"
             raise MoveError(msg)
         limit = protocol.limits[name]
-        reason = _reason(reason)
+        reason = words(reason, "motif")
         if value is not None:
-            _check(limit, value)
+            check(limit, value)
         try:
             with database.writing(self._engine) as connection:
                 cell = cell_of(connection, patient)
                 rows = connection.execute(_of(patient))
                 changes = [each for each in map(_change, rows) if each.protocol == protocol_id]
-                now = self._standing(changes, patient, cell, protocol, name)
+                held = cell_limits.in_force(connection, cell)
+                now = self._standing(changes, held, patient, cell, protocol, name)
                 _possible(now, value, version)
                 self._write(connection, patient, cell, protocol_id, changes, now, value, reason, who)
         except IntegrityError as error:
@@ -246,7 +294,8 @@ def number(text: str, limit: Limit) -> float:
     return float(plain)
 
 
-def _check(limit: Limit, value: float) -> None:
+def check(limit: Limit, value: float) -> None:
+    """Refuse a value that a limit cannot have. Raises MoveError, which says what is legal."""
     if not limit.min <= value <= limit.max:
         msg = f"{limit.label} : {_said(value)} {limit.unit} n’est pas possible ; {_range(limit)}"
         raise MoveError(msg)
@@ -266,17 +315,24 @@ def _possible(now: Standing, value: float | None, version: int | None) -> None:
         raise MoveError(msg)
 
 
-def _reason(text: str) -> str:
+def words(text: str, what: str) -> str:
+    """Give what a person wrote, where an act can hold it: one line of 3 characters to 240 bytes.
+
+    Raises
+    ------
+    MoveError
+        It cannot; `what` is what the message calls it, in French.
+    """
     plain = " ".join(text.split())
     if len(plain) < _LEAST_REASON:
-        msg = "un motif est nécessaire : quelques mots"
+        msg = f"un {what} est nécessaire : quelques mots"
         raise MoveError(msg)
     try:
         size = len(plain.encode())
     except UnicodeEncodeError:
         size = MAX_TEXT + 1
     if size > MAX_TEXT or not plain.isprintable():
-        msg = f"motif : {MAX_TEXT} lettres au plus, sans caractère spécial"
+        msg = f"{what} : {MAX_TEXT} lettres au plus, sans caractère spécial"
         raise MoveError(msg)
     return plain
 

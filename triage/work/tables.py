@@ -2,21 +2,27 @@
 
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Double, Index, LargeBinary, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, Double, ForeignKey, Index, LargeBinary, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from triage.tables import Base, RowNumber
 
 __all__ = [
+    "CELL_LIMIT",
+    "CELL_LIMIT_SAID",
     "FOLLOWED",
     "LIMIT_CHANGE",
     "NOTICE",
     "OUTGOING",
+    "PROPOSAL",
+    "CellLimit",
+    "CellLimitSaid",
     "Desk",
     "Followed",
     "LimitChange",
     "Notice",
     "Outgoing",
+    "Proposal",
 ]
 
 
@@ -109,7 +115,79 @@ class LimitChange(Base):
     __table_args__ = (UniqueConstraint("patient", "protocol", "name", "number"),)
 
 
+class Proposal(Base):
+    """Limits of a cell that a cardiologist proposes, with the trial that speaks for them, and what became of it."""
+
+    __tablename__ = "proposal"
+
+    id: Mapped[int] = mapped_column(RowNumber, primary_key=True, autoincrement=True)
+    cell: Mapped[str]
+    protocol: Mapped[str]
+    protocol_version: Mapped[str]
+    protocol_hash: Mapped[str]
+    changes: Mapped[dict[str, Any]]
+    """``{"limits": [{"name", "from", "to"}]}``; `from` null where there was none."""
+    comment: Mapped[str]
+    author: Mapped[str]
+    made_ms: Mapped[int]
+    state: Mapped[str]
+    version: Mapped[int]
+    signer: Mapped[str | None]
+    signed_ms: Mapped[int | None]
+    from_ms: Mapped[int | None]
+    """From when on it is to hold, or holds."""
+    ended_by: Mapped[str | None]
+    ended_ms: Mapped[int | None]
+    ended_reason: Mapped[str | None]
+    shadow_ms: Mapped[int | None]
+    """Since when it runs in the shadow; null: it does not."""
+    study: Mapped[dict[str, Any]]
+    report: Mapped[bytes] = mapped_column(LargeBinary)
+    """The page of the trial, by zlib."""
+
+    __table_args__ = (Index("ix_proposal_cell", "cell", "id"),)
+
+
+class CellLimit(Base):
+    """A change of a cell's limit by a signed proposal, or its taking back: never changed, never removed."""
+
+    __tablename__ = "cell_limit"
+
+    id: Mapped[int] = mapped_column(RowNumber, primary_key=True, autoincrement=True)
+    cell: Mapped[str]
+    protocol: Mapped[str]
+    name: Mapped[str]
+    number: Mapped[int]
+    value: Mapped[float | None] = mapped_column(Double)
+    """None: what was set is taken back."""
+    author: Mapped[str]
+    reason: Mapped[str]
+    t_ms: Mapped[int]
+    proposal_id: Mapped[int] = mapped_column(ForeignKey("proposal.id"))
+
+    __table_args__ = (UniqueConstraint("cell", "protocol", "name", "number"),)
+
+
+class CellLimitSaid(Base):
+    """What a patient's log has last heard of a limit of the cell: each patient is told by an act."""
+
+    __tablename__ = "cell_limit_said"
+
+    patient: Mapped[str] = mapped_column(primary_key=True)
+    protocol: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    limit_id: Mapped[int | None] = mapped_column(ForeignKey("cell_limit.id"))
+    """None: that none holds."""
+    t_ms: Mapped[int]
+    """Time of the act."""
+    said_ms: Mapped[int]
+    """When it was last sent to the log."""
+
+
+CELL_LIMIT = Base.metadata.tables["cell_limit"]
+CELL_LIMIT_SAID = Base.metadata.tables["cell_limit_said"]
 FOLLOWED = Base.metadata.tables["followed"]
 LIMIT_CHANGE = Base.metadata.tables["limit_change"]
 NOTICE = Base.metadata.tables["notice"]
 OUTGOING = Base.metadata.tables["outgoing"]
+PROPOSAL = Base.metadata.tables["proposal"]

@@ -96,6 +96,12 @@ def listed(tmp_path):
 
 
 @pytest.fixture
+def url(empty):
+    """Address of an empty database: a register is no queue."""
+    return empty
+
+
+@pytest.fixture
 def register(url):
     """An empty register, in each database."""
     with registers.open(url) as register:

@@ -54,12 +54,12 @@ def test_nothing_is_of_an_account_that_is_not(world):
         insert(world.engine, "session", session | {"second": False, "csrf": ""})
 
 
-def test_a_queue_from_before_gets_the_tables(url):
-    engine = database.connect(database.address(url))
+def test_a_queue_from_before_gets_the_tables(empty):
+    engine = database.connect(database.address(empty))
     database.upgrade(engine, "0003")
     with engine.connect() as connection:
         assert not set(TABLES) & set(inspect(connection).get_table_names())
-    store.open(url).close()
+    store.open(empty).close()
     with engine.connect() as connection:
         assert set(TABLES) <= set(inspect(connection).get_table_names())
     engine.dispose()

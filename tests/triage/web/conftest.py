@@ -35,6 +35,7 @@ ACCOUNTS = (
     NewAccount("paul", Role.NURSE, ("Nord",), "Paul Leroy"),
     NewAccount("luc", Role.NURSE, ("Sud",), "Luc Garnier"),
     NewAccount("dr.petit", Role.CARDIOLOGIST, ("Nord", "Sud"), "Dr Anne Petit"),
+    NewAccount("dr.roy", Role.CARDIOLOGIST, ("Nord",), "Dr Jean Roy"),
     NewAccount("ops", Role.OPERATOR, (), "Exploitation"),
     NewAccount("admin", Role.ADMINISTRATOR, (), "Administration"),
 )

@@ -1,0 +1,201 @@
+"""The workshop's pages: a limit is tried, proposed, signed by another, in force, in the shadow, taken back."""
+
+import re
+import time
+
+import numpy as np
+import pytest
+
+from engine.enrolment import Enrolled
+from engine.protocols import find, load_candidates
+from engine.workshop import Source, Workshop
+from ingest import simulator
+from ingest.simulator.truth import patient_ids
+from triage.work import cells, outgoing
+from triage.work.proposals import Stage
+
+HEART = "insuffisance_cardiaque"
+PATIENTS = patient_ids(np.arange(24))
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("log")
+    simulator.simulate(24, 30, 5, folder / "log", format="log", slot_s=600)
+    return folder / "log"
+
+
+@pytest.fixture(scope="module")
+def atelier(site, log):
+    """The site with a workshop on a log of 24 patients, of whom every third is of the other cell."""
+    enrolled = {each: Enrolled((HEART,), "Sud" if i % 3 == 2 else "Nord") for i, each in enumerate(PATIENTS)}
+    cells.take(site.queue.engine, enrolled)
+    text = find(HEART).read_text(encoding="utf-8")
+    other = log.parent / "other.toml"
+    other.write_text(text.replace('version = "0.1.0"', 'version = "0.2.0"', 1), encoding="utf-8")
+    site.site.candidates = tuple(load_candidates([other], site.site.protocols))
+    source = Source(log, log.parent / "kept", (HEART, "covidom"), candidates=((HEART, str(other)),))
+    site.site.workshop = Workshop(source)
+    yield site
+    site.site.candidates = ()
+    site.site.workshop.close()
+    site.site.workshop = None
+
+
+def tried(site, client, cell="Nord", what="essai", htmx=True, **limits):
+    fields = {f"l_{name}": value for name, value in limits.items()}
+    headers = {"hx-request": "true"} if htmx else {}
+    body = {"csrf": site.csrf(client), "cellule": cell, "comment": "charge acceptable", **fields}
+    return client.post(f"/atelier/{HEART}/{what}", data=body, headers=headers)
+
+
+def proposed(site, client, **limits):
+    answer = tried(site, client, what="proposer", **limits)
+    assert answer.status_code == 303, answer.text
+    return int(answer.headers["location"].rpartition("/")[2])
+
+
+def moved(site, client, number, act, version, **fields):
+    body = {"csrf": site.csrf(client), "version": version, **fields}
+    return client.post(f"/atelier/propositions/{number}/{act}", data=body)
+
+
+def counts(page):
+    return {what: int(count) for what, count in re.findall(r"Alertes (gagnées|perdues) : (\d+)", page)}
+
+
+def test_a_limit_is_tried_on_the_patients_of_the_cell(atelier):
+    with atelier.client("dr.petit") as client:
+        page = client.get(f"/atelier/{HEART}?cellule=Nord")
+        assert page.status_code == 200
+        assert "16 patients de la cellule" in page.text
+        assert 'value="2"' in re.search(r'<input id="l_gain_3d_kg".*?>', page.text)[0]
+        assert "dry_weight_kg" not in page.text  # a patient's alone
+        lower = tried(atelier, client, gain_3d_kg="1,2")
+        assert "<html" not in lower.text
+        assert counts(lower.text)["gagnées"] > 0
+        assert "prise de poids en 3 jours : 2,00 → 1,20 kg" in lower.text
+        other = tried(atelier, client, cell="Sud", gain_3d_kg="1,2")
+        assert "8 patients de la cellule" in other.text
+        named = set(re.findall(r"/patients/(\w+)", lower.text))
+        assert named <= {each for i, each in enumerate(PATIENTS) if i % 3 != 2}
+        whole = tried(atelier, client, htmx=False, gain_3d_kg="1,2")
+        assert "<html" in whole.text
+        assert counts(whole.text) == counts(lower.text)
+
+
+def test_what_is_not_legal_is_said_beside_the_form(atelier):
+    with atelier.client("dr.petit") as client:
+        answer = tried(atelier, client, htmx=False, gain_3d_kg="12", spo2_low="x")
+        assert answer.status_code == 422
+        assert "12 kg n’est pas possible ; de 0,5 à 5 kg" in answer.text
+        assert "un nombre, de" in answer.text
+        assert 'value="12"' in answer.text
+        assert tried(atelier, client, what="proposer").status_code == 422
+        assert "Aucune limite n’est changée" in tried(atelier, client, what="proposer").text
+
+
+def test_two_answer_for_it_it_is_in_force_and_taken_back(atelier):
+    with atelier.client("dr.petit") as petit, atelier.client("dr.roy") as roy:
+        number = proposed(atelier, petit, gain_3d_kg="1,5")
+        page = petit.get(f"/atelier/propositions/{number}")
+        assert "Un autre cardiologue de la cellule doit signer" in page.text
+        assert 'title="à signer">1<' in roy.get("/atelier").text
+        report = petit.get(f"/atelier/propositions/{number}/essai.html")
+        assert report.headers["content-disposition"] == f'attachment; filename="essai-{number}.html"'
+        assert "2,00 → 1,50 kg" in report.text
+        answer = moved(atelier, petit, number, "signer", 1)
+        assert (answer.status_code, "Un autre cardiologue que l’auteur" in answer.text) == (422, True)
+        assert moved(atelier, roy, number, "ombre", 1).status_code == 303
+        assert "Dans l’ombre depuis" in roy.get(f"/atelier/propositions/{number}").text
+        assert moved(atelier, roy, number, "signer", 1).status_code == 422  # a page from before
+        assert moved(atelier, roy, number, "signer", 2).status_code == 303
+        until = time.monotonic() + 20
+        while atelier.site.proposals.get(number, ["Nord"]).stage is not Stage.IN_FORCE:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        while not (letters := outgoing.waiting(atelier.queue.engine)):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        assert {each.source for each in letters} == {"cell"}
+        shown = petit.get(f"/atelier/{HEART}?cellule=Nord").text
+        assert "dr.petit et dr.roy" in shown
+        assert 'value="1,5"' in re.search(r'<input id="l_gain_3d_kg".*?>', shown)[0]
+        answer = moved(
+            atelier, petit, number, "reprendre", atelier.site.proposals.get(number, ["Nord"]).version
+        )
+        assert (answer.status_code, "Un motif est nécessaire" in answer.text) == (422, True)
+        version = atelier.site.proposals.get(number, ["Nord"]).version
+        assert moved(atelier, petit, number, "reprendre", version, reason="trop d’alertes").status_code == 303
+        assert "défaut du protocole" in petit.get(f"/atelier/{HEART}?cellule=Nord").text
+        assert "reprise" in petit.get(f"/atelier/propositions/{number}").text
+
+
+def test_refused_withdrawn_and_signed_for_later(atelier):
+    with atelier.client("dr.petit") as petit, atelier.client("dr.roy") as roy:
+        first, second, third = (proposed(atelier, petit, gain_7d_kg=value) for value in ("2,5", "3", "3,5"))
+        assert moved(atelier, roy, first, "refuser", 1, reason="pas assez d’événements").status_code == 303
+        assert moved(atelier, petit, second, "retirer", 1, reason="essai refait").status_code == 303
+        wrong = moved(atelier, roy, third, "signer", 1, begin="demain")
+        assert (wrong.status_code, "une date et une heure" in wrong.text.lower()) == (422, True)
+        begin = atelier.site.words.iso(atelier.site.now_ms() + 2 * 86_400_000)
+        assert moved(atelier, roy, third, "signer", 1, begin=begin).status_code == 303
+        listed = roy.get("/atelier").text
+        for word in ("refusée", "retirée", "signée"):
+            assert f'<span class="tag">{word}</span>' in listed
+        assert moved(atelier, roy, third, "effacer", 2).status_code == 404
+
+
+@pytest.mark.parametrize("name", ["marie", "ops", "admin"])
+def test_only_a_cardiologist_comes_in(atelier, name):
+    with atelier.client(name) as client:
+        assert client.get("/atelier").status_code == 404
+        assert client.get(f"/atelier/{HEART}").status_code == 404
+        assert tried(atelier, client, gain_3d_kg="1,5").status_code == 404
+        assert client.get("/atelier/propositions/1").status_code == 404
+
+
+def test_another_cell_and_its_proposals_are_not_there(atelier):
+    with atelier.client("dr.petit") as petit, atelier.client("dr.roy") as roy:
+        theirs = tried(atelier, petit, cell="Sud", what="proposer", gain_3d_kg="1,5")
+        number = int(theirs.headers["location"].rpartition("/")[2])
+        answers = []
+        for of in (number, 99_999):
+            answers += [roy.get(f"/atelier/propositions/{of}{path}") for path in ("", "/essai.html")]
+            answers.append(moved(atelier, roy, of, "signer", 1))
+        assert {each.status_code for each in answers} == {404}
+        there, nowhere = (re.sub(r'data-now-ms="\d+"', "", each.text) for each in (answers[0], answers[3]))
+        assert there == nowhere
+        assert roy.get(f"/atelier/{HEART}?cellule=Sud").status_code == 404
+        assert tried(atelier, roy, cell="Sud", gain_3d_kg="1,5").status_code == 404
+        assert f"propositions/{number}" not in roy.get("/atelier").text
+
+
+def test_another_version_runs_in_the_shadow(atelier):
+    with atelier.client("dr.petit") as client, atelier.client("marie") as nurse:
+        assert f"/atelier/versions/{HEART}" in client.get("/atelier").text
+        page = client.get(f"/atelier/versions/{HEART}?cellule=Nord")
+        assert page.status_code == 200
+        assert "0.1.0 → 0.2.0" in page.text
+        assert "Jour après jour" in page.text
+        assert counts(page.text) == {"gagnées": 0, "perdues": 0}
+        assert client.get("/atelier/versions/covidom").status_code == 404
+        assert nurse.get(f"/atelier/versions/{HEART}").status_code == 404
+
+
+def test_what_is_no_protocol_and_a_form_of_another_session(atelier):
+    with atelier.client("dr.petit") as client:
+        assert client.get("/atelier/aucun").status_code == 404
+        answer = client.post(f"/atelier/{HEART}/essai", data={"csrf": "x", "cellule": "Nord"})
+        assert answer.status_code == 403
+
+
+def test_without_a_log_on_this_machine_it_says_so(site):
+    kept, site.site.workshop = site.site.workshop, None
+    try:
+        with site.client("dr.petit") as client:
+            assert "lit le journal du service" in client.get("/atelier").text
+            assert "lit le journal du service" in client.get(f"/atelier/{HEART}").text
+            assert tried(site, client, what="proposer", gain_3d_kg="1,5").status_code == 422
+    finally:
+        site.site.workshop = kept

@@ -1,0 +1,112 @@
+"""A proposal of limits: its trial, its shadow, and the moves of those who answer for it."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, HTTPException, Request
+from starlette.responses import RedirectResponse, Response
+
+from engine.workshop import Answer, WorkshopError
+from triage.people.person import Person
+from triage.people.rights import Act
+from triage.web.site import Site
+from triage.web.trial import ask, of_proposal
+from triage.work.proposals import Proposal, Stage
+from triage.work.states import MoveError
+
+__all__ = ["routes"]
+
+Text = Annotated[str, Form(max_length=2000)]
+Version = Annotated[int, Form(ge=0, le=1 << 62)]
+
+
+def routes(site: Site) -> APIRouter:
+    """Make the pages."""
+    router = APIRouter(prefix="/atelier/propositions/{number}")
+
+    def found(person: Person, number: int) -> Proposal:
+        each = site.proposals.get(number, person.cells)
+        if each is None:
+            raise HTTPException(404)
+        return each
+
+    def page(person: Person, each: Proposal, wrong: str = "") -> Response:
+        protocol = next((p for p in site.protocols if p.id == each.protocol), None)
+        shadow: Answer | None = None
+        problem = ""
+        if each.shadow_ms is not None and protocol is not None:
+            try:
+                shadow = ask(site, of_proposal(site, each), each.shadow_ms, live=True)
+            except WorkshopError as error:
+                problem = str(error)
+        return site.page(
+            "proposal.html",
+            person,
+            422 if wrong else 200,
+            each=each,
+            title=protocol.title if protocol is not None else each.protocol,
+            limits=protocol.limits if protocol is not None else {},
+            Stage=Stage,
+            shadow=shadow,
+            problem=problem,
+            wrong=wrong,
+            counts=site.counts(person),
+            tab="workshop",
+        )
+
+    @router.get("")
+    def seen(request: Request, number: int) -> Response:
+        person = site.allowed(request, Act.LIMITS)
+        each = found(person, number)
+        if each.shadow_ms is not None:
+            site.seen(person, "shadow seen", f"proposal {number}", each.cell)
+        return page(person, each)
+
+    @router.get("/essai.html")
+    def report(request: Request, number: int) -> Response:
+        person = site.allowed(request, Act.LIMITS)
+        each = found(person, number)
+        site.seen(person, "trial seen", f"proposal {number}", each.cell)
+        headers = {"Content-Disposition": f'attachment; filename="essai-{number}.html"'}
+        return Response(site.proposals.report(number), media_type="text/html; charset=utf-8", headers=headers)
+
+    @router.post("/{act}")
+    def moved(
+        request: Request,
+        number: int,
+        act: str,
+        csrf: Text,
+        version: Version,
+        reason: Text = "",
+        begin: Text = "",
+    ) -> Response:
+        person = site.checked(request, Act.LIMITS, csrf)
+        found(person, number)
+        who, desk = person.name, site.proposals
+        moves = {
+            "signer": lambda: desk.sign(number, who, _moment(site, begin), version),
+            "refuser": lambda: desk.refuse(number, who, reason, version),
+            "retirer": lambda: desk.withdraw(number, who, reason, version),
+            "reprendre": lambda: desk.take_back(number, who, reason, version),
+            "ombre": lambda: desk.shadow(number, who, version, on=True),
+            "sans-ombre": lambda: desk.shadow(number, who, version, on=False),
+        }
+        if act not in moves:
+            raise HTTPException(404)
+        try:
+            moves[act]()
+        except MoveError as error:
+            return page(person, found(person, number), str(error))
+        return RedirectResponse(f"/atelier/propositions/{number}", 303)
+
+    return router
+
+
+def _moment(site: Site, given: str) -> int | None:
+    """Read from when on; None: at once."""
+    if not given.strip():
+        return None
+    try:
+        return site.words.read(given)
+    except ValueError as error:
+        msg = "une date et une heure, ou rien pour tout de suite"
+        raise MoveError(msg) from error

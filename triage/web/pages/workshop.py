@@ -1,0 +1,150 @@
+"""The workshop: a cardiologist moves limits of a cell, sees what that would have done, and proposes it."""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, HTTPException, Query, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData
+from starlette.responses import RedirectResponse, Response
+
+from engine.program import protocol_signals
+from engine.workshop import Answer, WorkshopError
+from rules.protocol_diff import differences
+from rules.signature import statement
+from triage.people.person import Person
+from triage.people.rights import Act
+from triage.web.site import Site
+from triage.web.trial import NOT_HERE, Trial, ask, cell_of, of_form
+from triage.work.proposals import Stage
+from triage.work.states import MoveError
+
+__all__ = ["routes"]
+
+Cell = Annotated[str, Query(max_length=100)]
+
+
+def routes(site: Site) -> APIRouter:
+    """Make the pages."""
+    router = APIRouter(prefix="/atelier")
+
+    def result(person: Person, of: Trial, status: int = 200, problem: str = "", *, whole: bool) -> Response:
+        answer: Answer | None = None
+        if not of.wrong and not problem:
+            try:
+                answer = ask(site, of)
+            except WorkshopError as error:
+                problem = str(error)
+        return site.page(
+            "workshop.html" if whole else "trial.html",
+            person,
+            422 if of.wrong else status,
+            trial=of,
+            answer=answer,
+            problem=problem,
+            counts=site.counts(person),
+            tab="workshop",
+        )
+
+    def asked(request: Request, protocol: str, form: FormData) -> tuple[Person, Trial]:
+        person = site.checked(request, Act.LIMITS, str(form.get("csrf", "")))
+        return person, of_form(site, cell_of(person, str(form.get("cellule", ""))), protocol, form)
+
+    @router.get("")
+    def index(request: Request, cellule: Cell = "") -> Response:
+        person = site.allowed(request, Act.LIMITS)
+        cell = cell_of(person, cellule)
+        if site.workshop is not None:
+            site.workshop.prepare()
+        return site.page(
+            "workshop_index.html",
+            person,
+            cell=cell,
+            protocols=site.protocols,
+            candidates=site.candidates,
+            proposals=site.proposals.all(person.cells),
+            Stage=Stage,
+            problem="" if site.workshop is not None else NOT_HERE,
+            counts=site.counts(person),
+            tab="workshop",
+        )
+
+    @router.get("/versions/{protocol}")
+    def version(request: Request, protocol: str, cellule: Cell = "") -> Response:
+        """Show another version of a protocol beside the one in force: it runs in the shadow, day after day."""
+        person = site.allowed(request, Act.LIMITS)
+        of = of_form(site, cell_of(person, cellule), protocol)
+        candidate = next((each for each in site.candidates if each.id == protocol), None)
+        if candidate is None:
+            raise HTTPException(404)
+        site.seen(person, "candidate seen", protocol, of.cell)
+        answer: Answer | None = None
+        problem = ""
+        try:
+            answer = ask(site, of, live=True, candidate=True)
+        except WorkshopError as error:
+            problem = str(error)
+        on = datetime.fromtimestamp(site.now_ms() / 1000, site.zone).date()
+        return site.page(
+            "version.html",
+            person,
+            trial=of,
+            candidate=candidate,
+            signed=statement(candidate, on),
+            differences=differences(of.protocol, candidate, protocol_signals()),
+            answer=answer,
+            problem=problem,
+            counts=site.counts(person),
+            tab="workshop",
+        )
+
+    @router.get("/{protocol}")
+    def page(request: Request, protocol: str, cellule: Cell = "") -> Response:
+        person = site.allowed(request, Act.LIMITS)
+        of = of_form(site, cell_of(person, cellule), protocol)
+        site.seen(person, "workshop seen", protocol, of.cell)
+        return result(person, of, whole=True)
+
+    @router.post("/{protocol}/essai")
+    async def tried(request: Request, protocol: str) -> Response:
+        form = await request.form()
+        return await run_in_threadpool(try_, request, protocol, form)
+
+    def try_(request: Request, protocol: str, form: FormData) -> Response:
+        person, of = asked(request, protocol, form)
+        return result(person, of, whole=request.headers.get("hx-request") != "true")
+
+    @router.post("/{protocol}/proposer")
+    async def proposed(request: Request, protocol: str) -> Response:
+        form = await request.form()
+        return await run_in_threadpool(propose, request, protocol, form)
+
+    def propose(request: Request, protocol: str, form: FormData) -> Response:
+        person, of = asked(request, protocol, form)
+        if of.wrong:
+            return result(person, of, whole=True)
+        comment = str(form.get("comment", ""))[:2000]
+        try:
+            answer = ask(site, of)
+            made = site.proposals.propose(
+                of.cell, of.protocol.id, of.changes, comment, person.name, _study(answer), answer.report
+            )
+        except (MoveError, WorkshopError) as error:
+            return result(person, of, 422, str(error), whole=True)
+        return RedirectResponse(f"/atelier/propositions/{made}", 303)
+
+    return router
+
+
+def _study(answer: Answer) -> dict[str, object]:
+    """Give what a proposal shows of its trial without the page of it."""
+    gained, lost = answer.pieces["counts"] or (0, 0)
+    return {
+        "figures": answer.figures,
+        "since_ms": answer.since_ms,
+        "until_ms": answer.reach.last_ms,
+        "patients": answer.patients,
+        "gained": gained,
+        "lost": lost,
+        "card": answer.pieces["card"],
+    }

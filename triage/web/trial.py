@@ -1,0 +1,122 @@
+"""A trial of limits, from a form to the question that the workshop answers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from fastapi import HTTPException
+from starlette.datastructures import FormData
+
+from engine.backtest_outcomes import OutcomeError
+from engine.program import DAY_MS
+from engine.workshop import DAYS, Answer, Question, WorkshopError
+from rules.protocol import Protocol
+from triage.people.person import Person
+from triage.web.site import Site
+from triage.work import cells, outcomes
+from triage.work.limits import Standing, check, number
+from triage.work.proposals import Change, Proposal
+from triage.work.states import MoveError
+
+__all__ = ["NOT_HERE", "Trial", "ask", "cell_of", "of_form", "of_proposal"]
+
+NOT_HERE: Final = (
+    "l’atelier lit le journal du service : il n’est là que si celui-ci est un fichier de cette machine"
+)
+
+_PREFIX = "l_"
+
+
+@dataclass(slots=True)
+class Trial:
+    """A protocol's limits for a cell, and which are tried; `given` as they were typed, `wrong` what is not legal."""
+
+    cell: str
+    protocol: Protocol
+    standings: list[Standing]
+    tried: dict[str, float]
+    given: Mapping[str, str]
+    wrong: dict[str, str]
+
+    @property
+    def changes(self) -> list[Change]:
+        """What would change."""
+        before = {each.limit.name: each.value for each in self.standings}
+        return [Change(name, _known(before[name]), value) for name, value in self.tried.items()]
+
+
+def cell_of(person: Person, given: str) -> str:
+    """Give the cell that is asked for, or one's first; another's is not there."""
+    cell = given or next(iter(person.cells), "")
+    if cell not in person.cells:
+        raise HTTPException(404)
+    return cell
+
+
+def of_form(site: Site, cell: str, name: str, form: FormData | None = None) -> Trial:
+    """Read a form of limits; without one, nothing is tried."""
+    protocol = next((each for each in site.protocols if each.id == name), None)
+    if protocol is None:
+        raise HTTPException(404)
+    fields = {} if form is None else dict(form.items())
+    given = {
+        key.removeprefix(_PREFIX): str(value) for key, value in fields.items() if key.startswith(_PREFIX)
+    }
+    out = Trial(cell, protocol, site.limit_desk.of_cell(cell, protocol), {}, given, {})
+    for each in out.standings:
+        text = given.get(each.limit.name, "").strip()
+        if not text:
+            continue
+        try:
+            value = number(text[:20], each.limit)
+            check(each.limit, value)
+        except MoveError as error:
+            out.wrong[each.limit.name] = str(error)
+            continue
+        if value != each.value:
+            out.tried[each.limit.name] = value
+    return out
+
+
+def of_proposal(site: Site, each: Proposal) -> Trial:
+    """Give the trial of a proposal, as the limits of the cell are now."""
+    out = of_form(site, each.cell, each.protocol)
+    names = {standing.limit.name for standing in out.standings}
+    out.tried = {change.name: change.after for change in each.changes if change.name in names}
+    return out
+
+
+def ask(
+    site: Site, of: Trial, since_ms: int | None = None, *, live: bool = False, candidate: bool = False
+) -> Answer:
+    """Put a trial to the workshop; see `engine.workshop.Question`.
+
+    Raises
+    ------
+    WorkshopError
+    """
+    if site.workshop is None:
+        raise WorkshopError(NOT_HERE)
+    try:
+        known = site.outcomes()
+    except (OutcomeError, OSError) as error:
+        msg = "le fichier des événements ne se lit pas : prévenez l’exploitation"
+        raise WorkshopError(msg) from error
+    # What is tried is compared with what holds now, whoever set that: the protocol, the book or an act.
+    now = site.limit_desk.held(of.cell)
+    now |= {(of.protocol.id, each.name): each.before for each in of.changes if each.before is not None}
+    question = Question(
+        patients=frozenset(cells.patients(site.store.engine, of.cell)),
+        protocol=of.protocol.id,
+        now=now,
+        tried={(of.protocol.id, name): value for name, value in of.tried.items()},
+        outcomes=outcomes.closings(site.store.engine, of.cell, site.now_ms() - DAYS * DAY_MS) + known,
+        since_ms=since_ms,
+        live=live,
+        candidate=candidate,
+    )
+    return site.workshop.ask(question)
+
+
+def _known(value: float) -> float | None:
+    return None if value != value else value  # noqa: PLR0124 - NaN: there is none
