@@ -395,6 +395,12 @@ def backtest(
     kept: Annotated[
         Path | None, typer.Option(help="Folder for what is computed once; by default in the output folder.")
     ] = None,
+    keep: Annotated[
+        int,
+        typer.Option(
+            min=1, help="How many of these, used last, are left in that folder; older ones are removed."
+        ),
+    ] = 8,
     shards: Annotated[int, typer.Option(min=1, max=64, help="Threads; the figures are the same.")] = 2,
 ) -> None:
     """Try protocols on a history: alerts, load, outcomes caught; and what a change would add, remove and miss."""
@@ -432,7 +438,9 @@ def backtest(
     out.mkdir(parents=True, exist_ok=True)
     with _watched() as progress:
         histories = [
-            engine.backtest.History(asked, kept or out / "kept", shards=shards, progress=progress, order=each)
+            engine.backtest.History(
+                asked, kept or out / "kept", shards=shards, keep=keep, progress=progress, order=each
+            )
             for each in (None, order)
         ]
         found = engine.backtest_study.study(
