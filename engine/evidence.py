@@ -3,6 +3,7 @@
 A transition is told with what the rule saw, so that from the alert alone the verdict can be had again.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -153,12 +154,9 @@ class Evidence:
             return rebuild(np.arange(len(stale)))
         parts = []
         for n in range(len(stale)):
-            place = int(groups[n]), int(columns.slot[n])
-            if stale[n]:
-                self._limits.swap(*place)
-            parts.append(rebuild(np.array([n])))
-            if stale[n]:
-                self._limits.swap(*place)
+            then = self._limits.as_before(int(groups[n]), int(columns.slot[n])) if stale[n] else nullcontext()
+            with then:
+                parts.append(rebuild(np.array([n])))
         return _Rebuilt(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
     def _rebuild(

@@ -12,6 +12,8 @@ about the patient, the book's entry for the patient, an act of the patient's cel
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -21,6 +23,7 @@ import numpy.typing as npt
 
 from engine.acts import limit_keys
 from engine.judging import LimitSet
+from engine.limits_before import Before
 from engine.program import Program, limit_key
 from engine.roster import Roster
 from engine.state import State
@@ -100,10 +103,7 @@ class Limits:
         self._acts: dict[_Place, _Act] = {}
         self._said: dict[_Place, int] = {}
         """Thousandths that acts have put in force."""
-        self._before: dict[int, dict[tuple[int, int], tuple[float, int]]] = {}
-        """Of a slot, by group and limit: value and origin by which it was judged last, where an act changed it."""
-        self._waiting = np.zeros(0, np.bool_)
-        """Slots that are in `_before`."""
+        self._before = Before()
         self._everyone: dict[int, int] = {}
         """Thousandths of limits of the cell that hold for all, by `put_for_all`."""
         self._saved: dict[str, npt.NDArray[np.generic]] | None = None
@@ -147,7 +147,7 @@ class Limits:
         if under_way:
             now = self._now(slot, q)
             for g in under_way:
-                self._remember(slot, g, q, now)
+                self._before.remember(slot, g, q, now)
         self._take((slot, q, of_cell), act)
         return LimitSet(slot, limit_key(*self._names[q]), act.milli, of_cell)
 
@@ -273,58 +273,42 @@ class Limits:
                 origins[here] = [self._origin(slot, q) for slot in of.tolist()]
         if before is not None:
             for n in np.flatnonzero(before).tolist():
-                then, group = self._before.get(int(slots[n]), {}), int(self._group[rules[n]])
+                then = self._before.of(int(slots[n]), int(self._group[rules[n]]))
                 for k, q in enumerate(which[n].tolist()):
-                    values[n, k], origins[n, k] = then.get((group, q), (values[n, k], origins[n, k]))
+                    if q in then:
+                        values[n, k], origins[n, k] = then[q][0], self._intern(then[q][1])
         return values, origins
 
     def changed(self, rules: npt.NDArray[np.int16], slots: I32) -> npt.NDArray[np.bool_]:
         """Say which rules, each of a patient, were judged last before an act changed a limit of theirs, bool[n]."""
         out = np.zeros(len(rules), np.bool_)
         if self._before:
-            groups = self._group[rules].tolist()
-            out[:] = [
-                any(group == g for g, _ in self._before.get(slot, ()))
-                for slot, group in zip(slots.tolist(), groups, strict=True)
-            ]
+            places = zip(slots.tolist(), self._group[rules].tolist(), strict=True)
+            out[:] = [bool(self._before.of(*place)) for place in places]
         return out
 
     def judged(self, group: int, slots: I32) -> None:
         """Hear that a group of rules was judged anew for some patients."""
-        if not self._before:
-            return
-        known = slots[slots < len(self._waiting)]
-        for slot in np.unique(known[self._waiting[known]]).tolist():
-            then = {place: was for place, was in self._before[slot].items() if place[0] != group}
-            if then:
-                self._before[slot] = then
-            else:
-                del self._before[slot]
-                self._waiting[slot] = False
+        self._before.judged(group, slots)
 
-    def _remember(self, slot: int, group: int, q: int, now: tuple[float, int]) -> None:
-        self._before.setdefault(slot, {}).setdefault((group, q), now)
-        if slot >= len(self._waiting):
-            wider = np.zeros(max(2 * len(self._waiting), slot + 1), np.bool_)
-            wider[: len(self._waiting)] = self._waiting
-            self._waiting = wider
-        self._waiting[slot] = True
+    @contextmanager
+    def as_before(self, group: int, slot: int) -> Iterator[None]:
+        """Have the limits that a group was judged by in the state meanwhile: for evidence, which is made of it."""
+        row = self._state.arrays["limits"][slot]
+        now = row.copy()
+        for q, (value, _) in self._before.of(slot, group).items():
+            row[int(self._plan.limit_column[q])] = value
+        try:
+            yield
+        finally:
+            row[:] = now
 
-    def swap(self, group: int, slot: int) -> None:
-        """Put the limits that a group was judged by in the state, or back: for evidence, which is made of the state."""
-        then = self._before[slot]
-        for (g, q), (value, origin) in list(then.items()):
-            if g == group:
-                column = int(self._plan.limit_column[q])
-                then[g, q] = float(self._state.arrays["limits"][slot, column]), origin
-                self._state.arrays["limits"][slot, column] = value
-
-    def _now(self, slot: int, q: int) -> tuple[float, int]:
+    def _now(self, slot: int, q: int) -> tuple[float, str]:
         """Give the value of a limit of a patient, and where it comes from."""
         column = int(self._plan.limit_column[q])
         of_all = column < 0
         value = float(self._plan.limit_default[q] if of_all else self._state.arrays["limits"][slot, column])
-        return value, self._origin(slot, q)
+        return value, self.origins[self._origin(slot, q)]
 
     def _origin(self, slot: int, q: int) -> int:
         if len(self._known) > _KEPT:
@@ -366,14 +350,9 @@ class Limits:
             made = np.array(rows, _ROW)
             self._saved = {
                 _SAVED: made[np.argsort(made[["slot", "q", "of_cell"]], kind="stable")].view(np.uint8),
-                _SAVED_WORDS: _json(list(words)),
+                _SAVED_WORDS: np.frombuffer(json.dumps(list(words)).encode(), np.uint8),
             }
-        before = [
-            [slot, *place, value, self.origins[origin]]
-            for slot, then in sorted(self._before.items())
-            for place, (value, origin) in then.items()
-        ]
-        return self._saved | {_SAVED_BEFORE: _json(before)}
+        return self._saved | {_SAVED_BEFORE: self._before.snapshot()}
 
     def restore(self, arrays: dict[str, npt.NDArray[np.generic]]) -> None:
         """Put the acts of a checkpoint in force; the state's patients are there, placed anew."""
@@ -381,9 +360,4 @@ class Limits:
         for slot, q, of_cell, t_ms, seq, device, milli, said in arrays[_SAVED].view(_ROW).tolist():
             known = None if milli == _NONE else milli
             self._take((slot, q, of_cell), _Act(t_ms, seq, device, known, *words[said]))
-        for slot, group, q, value, origin in json.loads(arrays[_SAVED_BEFORE].tobytes()):
-            self._remember(slot, group, q, (value, self._intern(origin)))
-
-
-def _json(content: object) -> npt.NDArray[np.uint8]:
-    return np.frombuffer(json.dumps(content).encode(), np.uint8)
+        self._before.restore(arrays[_SAVED_BEFORE])
