@@ -103,6 +103,7 @@ def test_the_verbs_are_those_of_the_documentation():
         "patient transfer",
         "patient close",
         "patient enrolment",
+        "limits propose",
         "log verify",
         "log trim",
         "packet show",

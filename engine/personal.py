@@ -1,0 +1,338 @@
+"""Limits proposed for single patients: what a stable period of a patient's own readings says a limit could be.
+
+A limit that a rule compares with the newest reading of a signal is proposed at so many robust spreads from the
+patient's own centre; one that a figure is counted from, as a dry weight, at the centre itself. Centre and spread are
+the median and the median absolute deviation (Hampel 1974), which a few odd readings do not move. What a stable period
+is, how many spreads and which least step are choices of ours [D] (docs/backtest.md says which has a source). Nothing
+here puts a limit in force.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from engine.backtest import find_limit
+from engine.program import Program
+from rules import conditions
+from rules.protocol import Protocol
+
+__all__ = [
+    "LEAST_STEP",
+    "STATUSES",
+    "Learning",
+    "Quantity",
+    "centre_and_spread",
+    "propose",
+    "quantity",
+    "stable_periods",
+]
+
+MAD_TO_SD = 1.4826
+"""From the median absolute deviation to the standard deviation, of a normal distribution."""
+
+LEAST_STEP = {"kg": 0.3, "mmHg": 5.0, "/min": 5.0, "%": 1.0}
+"""By unit: the margins of return of the clinical reference, section 5 [D]; what is less is not worth a limit."""
+
+STATUSES = {
+    "proposed": "proposée",
+    "no_change": "limite en vigueur gardée : moins qu’un pas d’écart",
+    "too_few_readings": "trop peu de mesures",
+    "unstable": "pas de période stable",
+    "drifting": "mesures en dérive sur la période",
+    "outside_range": "hors de la plage permise",
+    "set_by_act": "limite propre déjà fixée par un acte",
+    "not_followed": "plus suivi ensuite",
+}
+"""What can be said of a patient, with its French words."""
+
+_LEAST_LEFT = 0.5
+"""Of the spreads asked for, the share that must be left where the legal range holds a limit back [D]."""
+
+I64 = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Learning:
+    """How a limit is learnt; choices of ours [D].
+
+    A stable period is the newest `days` local days in a row before the judged ones, with at least `readings` on at
+    least `on_days` of them, without a clinical ROUGE open on any, without an outcome in the `apart_days` before or
+    after any, and ended not more than `oldest_days` before; the medians of its halves differ by less than `drift`
+    spreads. The limit is `spreads` from the centre, and proposed where it is at least `step` (in its unit; None: of
+    `LEAST_STEP`) from the one in force. It is judged on the last `judge_days` of the history.
+    """
+
+    days: int = 28
+    readings: int = 20
+    on_days: int = 14
+    apart_days: int = 14
+    oldest_days: int = 60
+    drift: float = 1.5
+    spreads: float = 3.0
+    step: float | None = None
+    judge_days: int = 60
+
+    def __post_init__(self) -> None:
+        least = {"days": 2, "readings": 2, "on_days": 2, "apart_days": 0, "oldest_days": 0, "judge_days": 1}
+        for name, low in least.items():
+            if getattr(self, name) < low:
+                msg = f"{name} = {getattr(self, name)}: legal is {low} or more"
+                raise ValueError(msg)
+        for name in ("drift", "spreads"):
+            if not 0 < getattr(self, name) < math.inf:
+                msg = f"{name} = {getattr(self, name):g}: legal is more than 0"
+                raise ValueError(msg)
+        if self.step is not None and not 0 <= self.step < math.inf:
+            msg = f"step = {self.step:g}: legal is 0 or more"
+            raise ValueError(msg)
+        if self.on_days > self.days:
+            msg = f"on_days = {self.on_days}: legal are at most the {self.days} days of the period"
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A limit that can be proposed, and where the figure that it belongs to is found.
+
+    `side` is where an alert lies: "below" or "above" the limit; "centre" where a figure is counted from the limit.
+    `feature` is the newest reading of the signal, column `column` of the block of `group`; `series` its signal.
+    `under` and `over` are limits of the same figure and side that this one must not cross, by their defaults.
+    """
+
+    protocol: int
+    limit: str
+    side: Literal["below", "above", "centre"]
+    feature: str
+    group: int
+    column: int
+    series: int
+    decimals: int
+    unit: str
+    label: str
+    low: float
+    high: float
+    under: tuple[str, ...] = ()
+    over: tuple[str, ...] = ()
+
+    def step(self, learning: Learning) -> float:
+        """Give the least step, in the limit's unit."""
+        if learning.step is not None:
+            return learning.step
+        return max(LEAST_STEP.get(self.unit, 0.0), self.least_spread)
+
+    @property
+    def least_spread(self) -> float:
+        """The last digit that is shown: readings that are all the same do not make the next digit an alert."""
+        return float(10.0**-self.decimals)
+
+
+# Which limits ------------------------------------------------------------------------------------------------
+
+
+def quantity(program: Program, said: str) -> Quantity:
+    """Give the limit called `said`, ``limit`` or ``protocol.limit``.
+
+    Raises
+    ------
+    ValueError
+        There is none, or it is not compared with the newest reading of a signal; the message lists those that are.
+    """
+    p, name = find_limit(program.protocols, said)
+    known = _quantities(program, p)
+    if name not in known:
+        msg = (
+            f"limit {said!r} is not one that rules compare with a signal's newest reading, nor one that a figure is "
+            f"counted from; legal are {', '.join(sorted(known)) or 'none of this protocol'}"
+        )
+        raise ValueError(msg)
+    return known[name]
+
+
+def _quantities(program: Program, p: int) -> dict[str, Quantity]:
+    protocol = program.protocols[p]
+    pairs: dict[str, set[tuple[str, Literal["below", "above"]]]] = {}
+    for rule in protocol.rules:
+        node = conditions.compile(rule.when, (*protocol.features, *protocol.limits)).node
+        for feature, limit, below in _comparisons(node, protocol, told=True):
+            pairs.setdefault(limit, set()).add((feature, "below" if below else "above"))
+    sides: dict[str, tuple[str, Literal["below", "above", "centre"]]] = {}
+    for limit, found in pairs.items():
+        (feature, side), *others = sorted(found)
+        if not others and _is_level(protocol, feature):
+            sides[limit] = feature, side
+    same = {
+        limit: [each for each in sides if each != limit and sides[each] == sides[limit]] for limit in sides
+    }
+    for counted in protocol.features.values():
+        level = next((name for name in protocol.features if _is_level(protocol, name, counted.signals)), None)
+        if counted.stat == "drift" and counted.limit and level:
+            sides[counted.limit] = level, "centre"
+    out = {}
+    for limit, (feature, where) in sides.items():
+        series = program.series.index(protocol.features[feature].signals[0])
+        places = [
+            (g, group.features.index(feature))
+            for g, group in enumerate(program.groups)
+            if group.protocol == p and feature in group.features and series in group.triggers
+        ]
+        if places:
+            declared = protocol.limits[limit]
+            default = math.nan if declared.default is None else declared.default
+            usual = {each: protocol.limits[each].default for each in same.get(limit, ())}
+            out[limit] = Quantity(
+                p, limit, where, feature, *places[0], series, protocol.figure(feature).decimals, declared.unit,
+                declared.label, declared.min, declared.max,
+                tuple(sorted(each for each, value in usual.items() if value is not None and value < default)),
+                tuple(sorted(each for each, value in usual.items() if value is not None and value > default)),
+            )  # fmt: skip
+    return out
+
+
+def _is_level(protocol: Protocol, feature: str, signals: tuple[str, ...] | None = None) -> bool:
+    said = protocol.features[feature]
+    return said.stat == "last" and not said.choices and (signals is None or said.signals == signals)
+
+
+_BELOW = {"less": True, "less_equal": True, "greater": False, "greater_equal": False}
+
+
+def _comparisons(node: conditions.Node, protocol: Protocol, *, told: bool) -> Iterator[tuple[str, str, bool]]:
+    """Give each comparison of a feature with a limit: both, and whether an alert is below; `told` is not negated."""
+    kind, *operands = node
+    if kind == "not":
+        yield from _comparisons(operands[0], protocol, told=not told)
+    elif kind in ("and", "or"):
+        for each in operands:
+            yield from _comparisons(each, protocol, told=told)
+    elif kind in _BELOW and all(each[0] == "name" for each in operands):
+        left, right = operands[0][1], operands[1][1]
+        if left in protocol.features and right in protocol.limits:
+            yield left, right, _BELOW[kind] is told
+        elif left in protocol.limits and right in protocol.features:
+            yield right, left, _BELOW[kind] is not told
+
+
+# Stable periods ----------------------------------------------------------------------------------------------
+
+
+def stable_periods(
+    count: npt.NDArray[np.int64], disturbed: Bool, learning: Learning
+) -> tuple[I64, npt.NDArray[np.str_]]:
+    """Find each patient's newest stable period.
+
+    Parameters
+    ----------
+    count : int64[patients, days]
+        Readings on each local day that a period may have, the last being the one before the judged days.
+    disturbed : bool[patients, days]
+        Days with a ROUGE open, or too near to an outcome.
+    learning : Learning
+
+    Returns
+    -------
+    first : int64[patients]
+        First day of the period, a column of `count`; -1 where there is none.
+    status : str[patients]
+        "" where there is one, else of `STATUSES`.
+    """
+    n, days = count.shape
+    starts = days - learning.days + 1
+    if starts < 1:
+        return np.full(n, -1), np.full(n, "too_few_readings")
+    enough = (_within(count, learning.days) >= learning.readings) & (
+        _within(count > 0, learning.days) >= learning.on_days
+    )
+    stable = enough & (_within(disturbed, learning.days) == 0)
+    newest = starts - 1 - np.argmax(stable[:, ::-1], axis=1)
+    found = stable.any(axis=1)
+    status = np.where(found, "", np.where(enough.any(axis=1), "unstable", "too_few_readings"))
+    return np.where(found, newest, -1), status
+
+
+def _within(each: npt.NDArray[np.generic], days: int) -> I64:
+    """Sum over so many days from each day on, int64[patients, starts]."""
+    total = np.cumsum(each, axis=1, dtype=np.int64)
+    before = np.concatenate([np.zeros((len(each), 1), np.int64), total[:, :-days]], axis=1)
+    out: I64 = total[:, days - 1 :] - before
+    return out
+
+
+def centre_and_spread(rows: pl.DataFrame, least_spread: float) -> pl.DataFrame:
+    """Give the robust centre and spread of each patient's readings.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        patient, half (0 or 1 of the period), day, value.
+    least_spread : float
+        Spread where readings hardly differ.
+
+    Returns
+    -------
+    DataFrame
+        patient, centre, spread, readings, days, shift: how far apart the medians of the halves are, null where one
+        half has none; by patient.
+    """
+    half = [pl.col("value").filter(pl.col("half") == k).median() for k in (0, 1)]
+    return (
+        rows.with_columns(centre=pl.col("value").median().over("patient"))
+        .with_columns(apart=(pl.col("value") - pl.col("centre")).abs())
+        .group_by("patient")
+        .agg(
+            pl.first("centre"),
+            spread=(MAD_TO_SD * pl.col("apart").median()).clip(lower_bound=least_spread),
+            readings=pl.len(),
+            days=pl.col("day").n_unique(),
+            shift=(half[1] - half[0]).abs(),
+        )
+        .sort("patient")
+    )
+
+
+# Proposals ---------------------------------------------------------------------------------------------------
+
+
+def propose(
+    asked: Quantity, centre: float, spread: float, in_force: Mapping[str, float], learning: Learning
+) -> tuple[str, float]:
+    """Propose a limit from a stable period.
+
+    Parameters
+    ----------
+    asked : Quantity
+    centre, spread : float
+        Of the patient, in the limit's unit.
+    in_force : mapping of str to float
+        The patient's limit, and those that it must not cross; NaN for one that nobody set.
+    learning : Learning
+
+    Returns
+    -------
+    status : str
+        Of `STATUSES`.
+    value : float
+        Of a proposal or of what was not worth one, in the range and rounded as the figure is shown; NaN where none
+        can be.
+    """
+    sign = {"below": -1.0, "above": 1.0, "centre": 0.0}[asked.side]
+    low = max([asked.low, *(in_force[each] for each in asked.under if not math.isnan(in_force[each]))])
+    high = min([asked.high, *(in_force[each] for each in asked.over if not math.isnan(in_force[each]))])
+    wanted = round(centre + sign * learning.spreads * spread, asked.decimals)
+    value = min(max(wanted, low), high)
+    left = sign * (value - centre)
+    if (
+        low > high
+        or (value != wanted and left < _LEAST_LEFT * learning.spreads * spread)
+        or (asked.side == "centre" and value != wanted)
+    ):
+        return "outside_range", math.nan
+    now = in_force[asked.limit]
+    if not math.isnan(now) and abs(value - now) < asked.step(learning) - 1e-9:
+        return "no_change", value
+    return "proposed", value

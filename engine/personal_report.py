@@ -1,0 +1,84 @@
+"""Proposed limits as one page that opens without a network: that of a back-test with a part before it, in French."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from engine import backtest_plots as plots
+from engine.backtest_report import page, pieces
+from engine.personal import STATUSES, Quantity
+from engine.personal_study import Proposals
+from engine.program import DAY_MS
+from rules.explain import number_text
+
+__all__ = ["write_report"]
+
+_ROWS = 300
+_DRAWN = 30
+
+
+def write_report(found: Proposals, path: Path, command: Sequence[str] = ()) -> None:
+    """Write the page; the same proposals give the same bytes."""
+    said = pieces(found.study, command) | {"personal": _pieces(found)}
+    path.write_text(page(said), encoding="utf-8")
+
+
+def _pieces(found: Proposals) -> dict[str, object]:
+    asked, made = found.asked, found.made
+    counts = dict(found.table.group_by("status").len().iter_rows())
+    rows = list(made.head(_ROWS).iter_rows(named=True))
+    return {
+        "label": asked.label,
+        "limit": asked.limit,
+        "side": asked.side,
+        "unit": asked.unit,
+        "learning": found.learning,
+        "step": asked.step(found.learning),
+        "cut": f"{found.cut_day:%d/%m/%Y}",
+        "counts": [(words, counts[name]) for name, words in STATUSES.items() if name in counts],
+        "made": len(made),
+        "losing": len(made.filter(pl.col("outcomes_lost") != "")),
+        "outcomes": found.study.base.whole.outcomes,
+        "rows": [_row(row, asked) for row in rows],
+        "plots": [_drawn(row, found) for row in rows[:_DRAWN]],
+    }
+
+
+def _limit(value: float | None, asked: Quantity) -> str:
+    if value is None:
+        return "non fixée"
+    return number_text(value, asked.decimals if round(value, asked.decimals) == value else 2)
+
+
+def _row(row: Mapping[str, object], asked: Quantity) -> dict[str, object]:
+    limits = [_limit(row[name], asked) for name in ("in_force", "proposed", "centre")]  # type: ignore[arg-type]
+    counts = ("alerts_before", "alerts_after", "gained", "lost", "outcomes", "caught_before", "caught_after")
+    cells = [
+        *limits,
+        number_text(float(str(row["spread"])), asked.decimals + 1),
+        *(number_text(float(str(row[name])), 0) for name in ("readings", *counts)),
+    ]
+    return {"patient": row["patient"], "cells": cells, "lost": row["outcomes_lost"]}
+
+
+def _drawn(row: Mapping[str, object], found: Proposals) -> dict[str, object]:
+    asked = found.asked
+    mine = found.rows.filter(pl.col("patient") == row["patient"])
+    now, proposed = row["in_force"], float(str(row["proposed"]))
+    first = pl.Series([row["from"], row["until"]]).cast(pl.Datetime("ms")).dt.replace_time_zone(
+        found.study.terms.zone
+    ).dt.epoch("ms")  # fmt: skip
+    text = (
+        f"{asked.label} : {_limit(now, asked)} → {_limit(proposed, asked)} {asked.unit} "  # type: ignore[arg-type]
+        f"({row['origin']}). Alertes : {row['alerts_before']} → {row['alerts_after']}."
+    )
+    plot = plots.readings(
+        mine["t_ms"].to_numpy(),
+        mine["value"].to_numpy(),
+        (now, proposed),  # type: ignore[arg-type]
+        (float(first[0]), float(first[1]) + DAY_MS),
+        float(found.cut_ms),
+        text,
+    )
+    return {"patient": row["patient"], "text": text, "lost": row["outcomes_lost"], "plot": plot}
