@@ -382,7 +382,7 @@ def quality(
 
 
 @app.command(
-    epilog="Example: vigie backtest cohort.parquet --protocol covidom --limit spo2_low=93 --out tried"
+    epilog="Example: vigie backtest cohort.parquet --protocol covidom --limit rate_high=115 --out tried"
 )
 def backtest(
     paths: Histories,

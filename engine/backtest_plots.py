@@ -139,8 +139,9 @@ def readings(
         frame.level(limits[1], "proposed"),
         f'<line class="opened" x1="{at:.1f}" x2="{at:.1f}" y1="{_TOP}" y2="{frame.height - _BOTTOM}"/>',
     ]
-    for t, anchor in ((span[0], "start"), (cut_ms, "middle"), (span[1], "end")):
-        parts.append(frame.text(frame.px(t), frame.height - 6, _day_text(t), anchor))
+    # A local midnight is in the day before by UTC.
+    for t, ahead, anchor in ((span[0], 0.0, "start"), (cut_ms, DAY_MS / 2, "middle"), (span[1], 0.0, "end")):
+        parts.append(frame.text(frame.px(t), frame.height - 6, _day_text(t + ahead), anchor))
     return frame.page(parts, title)
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "Learning",
     "Quantity",
     "centre_and_spread",
+    "direction",
     "propose",
     "quantity",
     "stable_periods",
@@ -336,3 +337,10 @@ def propose(
     if not math.isnan(now) and abs(value - now) < asked.step(learning) - 1e-9:
         return "no_change", value
     return "proposed", value
+
+
+def direction(asked: Quantity, now: float, value: float) -> str | None:
+    """Say whether alerts begin "further" from the usual than now or "nearer"; None where neither can be said."""
+    if asked.side == "centre" or math.isnan(now):
+        return None
+    return "further" if (value < now) is (asked.side == "below") else "nearer"

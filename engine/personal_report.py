@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -16,6 +17,10 @@ __all__ = ["write_report"]
 
 _ROWS = 300
 _DRAWN = 30
+_DIRECTIONS = {
+    "further": "plus loin de l’habituel qu’aujourd’hui",
+    "nearer": "plus près de l’habituel qu’aujourd’hui",
+}
 
 
 def write_report(found: Proposals, path: Path, command: Sequence[str] = ()) -> None:
@@ -37,6 +42,10 @@ def _pieces(found: Proposals) -> dict[str, object]:
         "step": asked.step(found.learning),
         "cut": f"{found.cut_day:%d/%m/%Y}",
         "counts": [(words, counts[name]) for name, words in STATUSES.items() if name in counts],
+        "sums": [
+            (_DIRECTIONS.get(row.pop("direction"), ""), list(row.values()))
+            for row in found.by_direction.iter_rows(named=True)
+        ],
         "made": len(made),
         "losing": len(made.filter(pl.col("outcomes_lost") != "")),
         "outcomes": found.study.base.whole.outcomes,
@@ -48,35 +57,35 @@ def _pieces(found: Proposals) -> dict[str, object]:
 def _limit(value: float | None, asked: Quantity) -> str:
     if value is None:
         return "non fixée"
-    return number_text(value, asked.decimals if round(value, asked.decimals) == value else 2)
+    return number_text(value, asked.decimals if round(value, asked.decimals) == value else asked.decimals + 1)
 
 
-def _row(row: Mapping[str, object], asked: Quantity) -> dict[str, object]:
-    limits = [_limit(row[name], asked) for name in ("in_force", "proposed", "centre")]  # type: ignore[arg-type]
-    counts = ("alerts_before", "alerts_after", "gained", "lost", "outcomes", "caught_before", "caught_after")
+def _row(row: Mapping[str, Any], asked: Quantity) -> dict[str, object]:
     cells = [
-        *limits,
-        number_text(float(str(row["spread"])), asked.decimals + 1),
-        *(number_text(float(str(row[name])), 0) for name in ("readings", *counts)),
+        *(_limit(row[name], asked) for name in ("in_force", "proposed", "centre")),
+        number_text(row["spread"], asked.decimals + 1),
+        number_text(row["readings"], 0),
+        f"{row['alerts_before']} → {row['alerts_after']} (+{row['gained']} −{row['lost']})",
+        f"{row['caught_before']} → {row['caught_after']} sur {row['outcomes']}",
     ]
     return {"patient": row["patient"], "cells": cells, "lost": row["outcomes_lost"]}
 
 
-def _drawn(row: Mapping[str, object], found: Proposals) -> dict[str, object]:
+def _drawn(row: Mapping[str, Any], found: Proposals) -> dict[str, object]:
     asked = found.asked
     mine = found.rows.filter(pl.col("patient") == row["patient"])
-    now, proposed = row["in_force"], float(str(row["proposed"]))
+    now, proposed = row["in_force"], row["proposed"]
     first = pl.Series([row["from"], row["until"]]).cast(pl.Datetime("ms")).dt.replace_time_zone(
         found.study.terms.zone
     ).dt.epoch("ms")  # fmt: skip
     text = (
-        f"{asked.label} : {_limit(now, asked)} → {_limit(proposed, asked)} {asked.unit} "  # type: ignore[arg-type]
+        f"{asked.label} : {_limit(now, asked)} → {_limit(proposed, asked)} {asked.unit} "
         f"({row['origin']}). Alertes : {row['alerts_before']} → {row['alerts_after']}."
     )
     plot = plots.readings(
         mine["t_ms"].to_numpy(),
         mine["value"].to_numpy(),
-        (now, proposed),  # type: ignore[arg-type]
+        (now, proposed),
         (float(first[0]), float(first[1]) + DAY_MS),
         float(found.cut_ms),
         text,

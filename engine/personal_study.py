@@ -20,7 +20,15 @@ from engine.backtest_judge import Judged
 from engine.backtest_measures import episodes, known_outcomes, local_day, met
 from engine.backtest_study import Study, Terms, beside, side
 from engine.load import Loaded, compose
-from engine.personal import Learning, Quantity, centre_and_spread, propose, quantity, stable_periods
+from engine.personal import (
+    Learning,
+    Quantity,
+    centre_and_spread,
+    direction,
+    propose,
+    quantity,
+    stable_periods,
+)
 from engine.personal_readings import Acts, in_force, readings
 from engine.progress import SILENT, Progress
 from rules.levels import Level
@@ -36,6 +44,7 @@ TABLE = pl.Schema(
         "in_force": pl.Float64,  # null: nobody set it
         "origin": pl.String,
         "proposed": pl.Float64,
+        "direction": pl.String,  # further, nearer: whether alerts begin further from the patient's usual than now
         "centre": pl.Float64,
         "spread": pl.Float64,
         "readings": pl.Int64,
@@ -76,6 +85,12 @@ class Proposals:
     cut_ms: int
     study: Study
     proposed: Loaded
+
+    @property
+    def by_direction(self) -> pl.DataFrame:
+        """Sums over those who have a proposal: direction, patients, and the columns of counts; further first."""
+        made = self.table.filter(pl.col("status") == "proposed")
+        return made.group_by("direction").agg(pl.len().alias("patients"), pl.sum(*_COUNTS)).sort("direction")
 
     @property
     def made(self) -> pl.DataFrame:
@@ -140,7 +155,8 @@ def proposals(
     gone = (follow_up["newest_ms"] < cut_ms).to_list()
     table = _table(loaded, asked, patients, gone, learnt, acts, learning)
     proposed = _with_proposals(loaded, asked, table, cut_day)
-    terms = replace(terms, since_ms=cut_ms, patients=None)
+    judging = terms.outcomes.filter(pl.col("t_ms") >= cut_ms)
+    terms = replace(terms, since_ms=cut_ms, patients=None, outcomes=judging)
     mine = side(judged, loaded, terms)
     any_made = (table["status"] == "proposed").any()
     theirs = side(history.judge(proposed), proposed, terms) if any_made else None
@@ -287,7 +303,9 @@ def _table(
             first = _EPOCH + timedelta(days=each["first"])
             row |= {name: each[name] for name in ("centre", "spread", "readings", "days")}
             row |= {"from": first, "until": first + timedelta(days=learning.days - 1)}
-        rows.append(row | {"proposed": _known(value) if status == "proposed" else None})
+        if status == "proposed":
+            row |= {"proposed": value, "direction": direction(asked, now, value)}
+        rows.append(row)
     return pl.DataFrame(rows, schema=TABLE)
 
 

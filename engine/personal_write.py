@@ -111,15 +111,7 @@ def summary(found: Proposals) -> str:
         *(f"  {_SAID[name]:34}{counts[name]:>8,} patients" for name in STATUSES if name in counts),
     ]
     if len(made):
-        looser = made.filter(
-            (pl.col("proposed") < pl.col("in_force"))
-            if asked.side == "below"
-            else (pl.col("proposed") > pl.col("in_force"))
-        )
-        if asked.side != "centre":
-            lines.append(
-                f"  of these {len(looser):,} further from an alert than now, {len(made) - len(looser):,} nearer"
-            )
+        lines += [_sums(row) for row in found.by_direction.iter_rows(named=True)]
         lines.append(f"{'patient':34}{'now':>8}{'proposed':>10}{'alerts':>8}{'then':>6}  outcomes lost")
         lines += [_line(row, asked.decimals) for row in made.head(_LISTED).iter_rows(named=True)]
         if len(made) > _LISTED:
@@ -136,6 +128,15 @@ def summary(found: Proposals) -> str:
         "nothing is in force: complete proposed.toml with who, when and why, and put it in the book of limits"
     )
     return "\n".join([*lines, backtest_study.summary(found.study)])
+
+
+def _sums(row: dict[str, object]) -> str:
+    words = {"further": "further from the usual than now", "nearer": "nearer to the usual than now"}
+    where = words.get(str(row["direction"]), "at the centre, or none before")
+    return (
+        f"  {where:34}{row['patients']:>8,} patients: alerts {row['alerts_before']:,}, then {row['alerts_after']:,}; "
+        f"outcomes caught {row['caught_before']:,}, then {row['caught_after']:,} of {row['outcomes']:,}"
+    )
 
 
 def _line(row: dict[str, object], decimals: int) -> str:
