@@ -35,15 +35,32 @@ def test_readings_are_those_that_were_sent_and_not_the_newest_told_again_for_a_l
     assert all(value in sent[key] for key, value in found.items())
     # Some come after a newer one, and no rule saw these as the newest.
     assert len(found) < len(sent)
-    # A rule that symptoms set off too sees the same readings, and says nothing of its other rows.
-    group = next(
-        g
-        for g, each in enumerate(loaded.program.groups)
-        if systolic.feature in each.features and systolic.series in each.triggers and len(each.triggers) > 1
-    )
-    column = loaded.program.groups[group].features.index(systolic.feature)
-    other, _ = readings(judged, loaded, replace(systolic, group=group, column=column), patients, [])
-    assert other.equals(rows)
+
+
+TABLE = """patient,time,signal,value,unit
+P1,2026-01-05T08:00:00Z,systolic,120,mmHg
+P1,2026-01-05T09:00:00Z,dizziness,1,
+P1,2026-01-05T10:00:00Z,systolic,118,mmHg
+P1,2026-01-05T11:00:00Z,swelling,0,
+P2,2026-01-05T08:00:00Z,systolic,131,mmHg
+"""
+
+
+def test_a_rule_that_answers_set_off_too_tells_each_reading_once(tmp_path):
+    (tmp_path / "table.csv").write_text(TABLE, encoding="utf-8")
+    loaded = load([HEART])
+    asked = Asked((tmp_path / "table.csv",), Mappings(), "Europe/Paris", 4_000_000_000_000)
+    judged = History(asked, tmp_path / "kept").judge(loaded)
+    usual = quantity(loaded.program, "systolic_low")
+    mixed = [
+        replace(usual, group=g, column=group.features.index(usual.feature))
+        for g, group in enumerate(loaded.program.groups)
+        if usual.feature in group.features and usual.series in group.triggers and len(group.triggers) > 1
+    ]
+    assert mixed
+    for each in (usual, *mixed):
+        rows, _ = readings(judged, loaded, each, ["P1", "P2"], [])
+        assert rows.select("patient", "value").rows() == [(0, 120.0), (0, 118.0), (1, 131.0)]
 
 
 def _sent(path, loaded):
