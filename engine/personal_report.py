@@ -66,6 +66,7 @@ def _row(row: Mapping[str, Any], asked: Quantity) -> dict[str, object]:
         number_text(row["spread"], asked.decimals + 1),
         number_text(row["readings"], 0),
         f"{row['alerts_before']} → {row['alerts_after']} (+{row['gained']} −{row['lost']})",
+        f"{row['rouge_before']} → {row['rouge_after']}",
         f"{row['caught_before']} → {row['caught_after']} sur {row['outcomes']}",
     ]
     return {"patient": row["patient"], "cells": cells, "lost": row["outcomes_lost"]}
@@ -80,7 +81,8 @@ def _drawn(row: Mapping[str, Any], found: Proposals) -> dict[str, object]:
     ).dt.epoch("ms")  # fmt: skip
     text = (
         f"{asked.label} : {_limit(now, asked)} → {_limit(proposed, asked)} {asked.unit} "
-        f"({row['origin']}). Alertes : {row['alerts_before']} → {row['alerts_after']}."
+        f"({row['origin']}). Alertes : {row['alerts_before']} → {row['alerts_after']}, "
+        f"dont ROUGE : {row['rouge_before']} → {row['rouge_after']}."
     )
     plot = plots.readings(
         mine["t_ms"].to_numpy(),

@@ -53,6 +53,8 @@ TABLE = pl.Schema(
         "until": pl.Date,
         "alerts_before": pl.Int64,  # opened on the judged days
         "alerts_after": pl.Int64,
+        "rouge_before": pl.Int64,  # of these, at their highest level
+        "rouge_after": pl.Int64,
         "gained": pl.Int64,
         "lost": pl.Int64,
         "outcomes": pl.Int64,
@@ -64,7 +66,10 @@ TABLE = pl.Schema(
 )
 """A row a patient who follows the protocol; figures in the limit's unit."""
 
-_COUNTS = ("alerts_before", "alerts_after", "gained", "lost", "outcomes", "caught_before", "caught_after")
+_COUNTS = (
+    *("alerts_before", "alerts_after", "rouge_before", "rouge_after"),
+    *("gained", "lost", "outcomes", "caught_before", "caught_after"),
+)
 _EPOCH = date(1970, 1, 1)
 
 
@@ -95,7 +100,9 @@ class Proposals:
     @property
     def made(self) -> pl.DataFrame:
         """Rows of the table that have a proposal: first those that lose an outcome, then by what they change."""
-        change = (pl.col("alerts_after") - pl.col("alerts_before")).abs()
+        change = sum(
+            (pl.col(f"{each}_after") - pl.col(f"{each}_before")).abs() for each in ("alerts", "rouge")
+        )
         return self.table.filter(pl.col("status") == "proposed").sort(
             pl.col("outcomes_lost") == "", -change, "patient"
         )
@@ -246,8 +253,8 @@ def _disturbed(
     days = learning.days + learning.oldest_days
     begin = (cut_day - _EPOCH).days - days
     rouge = (
-        episodes(judged)
-        .filter((pl.col("level") == Level.ROUGE.name) & pl.col("clinical") & (pl.col("opened_ms") < cut_ms))
+        _rouge(episodes(judged))
+        .filter(pl.col("clinical") & (pl.col("opened_ms") < cut_ms))
         .select(
             "patient",
             first=_day_number("opened_ms", terms.zone) - begin,
@@ -339,6 +346,10 @@ def _with_proposals(loaded: Loaded, asked: Quantity, table: pl.DataFrame, day: d
     )
 
 
+def _rouge(alerts: pl.DataFrame) -> pl.DataFrame:
+    return alerts.filter(pl.col("level") == Level.ROUGE.name)
+
+
 def _with_effect(table: pl.DataFrame, study: Study, window_ms: int) -> pl.DataFrame:
     """Add what the proposals change for each patient on the judged days."""
     before, after = study.base, study.changed or study.base
@@ -364,6 +375,8 @@ def _with_effect(table: pl.DataFrame, study: Study, window_ms: int) -> pl.DataFr
     counted = {
         "alerts_before": before.alerts,
         "alerts_after": after.alerts,
+        "rouge_before": _rouge(before.alerts),
+        "rouge_after": _rouge(after.alerts),
         "gained": compared.gained if compared else None,
         "lost": compared.lost if compared else None,
     }

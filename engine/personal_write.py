@@ -71,7 +71,7 @@ def book_text(found: Proposals) -> str:
             f"# centre {row['centre']:g}, écart {row['spread']:.2f} {asked.unit}",
             f"# {row['readings']} mesures sur {row['days']} jours, du {row['from']} au {row['until']}",
             f"# en vigueur : {_one_line(now)}",
-            f"# alertes ensuite : {row['alerts_before']} en l’état, {row['alerts_after']} avec cette limite",
+            f"# alertes ensuite : {_alerts(row, 'before')} en l’état, {_alerts(row, 'after')} avec cette limite",
             *([f"# PERD : {_one_line(row['outcomes_lost'])}"] if row["outcomes_lost"] else []),
             "[[patient]]",
             f"patient = {_quoted(row['patient'])}",
@@ -83,6 +83,10 @@ def book_text(found: Proposals) -> str:
             f"reason = {_quoted(TO_COMPLETE)}",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _alerts(row: dict[str, object], when: str) -> str:
+    return f"{row[f'alerts_{when}']} (dont {row[f'rouge_{when}']} ROUGE)"
 
 
 def _quoted(text: str) -> str:
@@ -112,7 +116,9 @@ def summary(found: Proposals) -> str:
     ]
     if len(made):
         lines += [_sums(row) for row in found.by_direction.iter_rows(named=True)]
-        lines.append(f"{'patient':34}{'now':>8}{'proposed':>10}{'alerts':>8}{'then':>6}  outcomes lost")
+        lines.append(
+            f"{'patient':34}{'now':>8}{'proposed':>10}{'alerts':>8}{'then':>6}{'ROUGE':>7}{'then':>6}  outcomes lost"
+        )
         lines += [_line(row, asked.decimals) for row in made.head(_LISTED).iter_rows(named=True)]
         if len(made) > _LISTED:
             lines.append(f"  and {len(made) - _LISTED:,} more in proposals.csv")
@@ -135,6 +141,7 @@ def _sums(row: dict[str, object]) -> str:
     where = words.get(str(row["direction"]), "at the centre, or none before")
     return (
         f"  {where:34}{row['patients']:>8,} patients: alerts {row['alerts_before']:,}, then {row['alerts_after']:,}; "
+        f"ROUGE {row['rouge_before']:,}, then {row['rouge_after']:,}; "
         f"outcomes caught {row['caught_before']:,}, then {row['caught_after']:,} of {row['outcomes']:,}"
     )
 
@@ -143,5 +150,5 @@ def _line(row: dict[str, object], decimals: int) -> str:
     now = "-" if row["in_force"] is None else f"{row['in_force']:g}"
     return (
         f"{row['patient']:34}{now:>8}{row['proposed']:>10.{decimals}f}{row['alerts_before']:>8,}"
-        f"{row['alerts_after']:>6,}  {row['outcomes_lost']}".rstrip()
+        f"{row['alerts_after']:>6,}{row['rouge_before']:>7,}{row['rouge_after']:>6,}  {row['outcomes_lost']}".rstrip()
     )

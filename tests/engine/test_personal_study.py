@@ -176,7 +176,7 @@ def test_an_outcome_that_is_lost_is_said_everywhere(cohort, tmp_path):
     assert book_text(found).count("# PERD : hospitalisation") == 1
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Perd : hospitalisation" in page
-    assert page.count("ne serait plus précédée d’une alerte") == 1
+    assert page.count("1 proposition perd</strong> l’alerte qui précédait un événement") == 1
 
 
 def test_counts_of_patients_add_up_to_those_of_all(cohort):
@@ -185,6 +185,8 @@ def test_counts_of_patients_add_up_to_those_of_all(cohort):
     table, study = found.table, found.study
     assert table["alerts_before"].sum() == study.base.whole.alerts
     assert table["alerts_after"].sum() == study.changed.whole.alerts
+    for name, side in (("rouge_before", study.base), ("rouge_after", study.changed)):
+        assert table[name].sum() == side.whole.by_level["ROUGE"]
     assert table["gained"].sum() == len(study.comparison.gained)
     assert table["lost"].sum() == len(study.comparison.lost)
     assert table["caught_before"].sum() == study.base.whole.caught > 0
