@@ -1415,14 +1415,14 @@ def limits_propose(
     options = _of_history(close_rouge, log=is_log_among(paths))
     loaded = load(protocol, limits=limits, enrolment=enrolment, zone=zone, options=options)
     learning = Learning(
-        days=stable_days,
-        readings=min_readings,
-        on_days=min_days,
+        stable_days=stable_days,
+        min_readings=min_readings,
+        min_days=min_days,
         apart_days=apart_days,
         oldest_days=oldest_days,
         drift=drift,
         spreads=spreads,
-        step=least_step,
+        least_step=least_step,
         judge_days=judge_days,
     )
     terms = _terms(outcomes, outcome, window_days, zone)

@@ -12,10 +12,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-import polars as pl
-
 from engine.backtest import find_limit
 from engine.program import Program
 from rules import conditions
@@ -26,15 +22,10 @@ __all__ = [
     "STATUSES",
     "Learning",
     "Quantity",
-    "centre_and_spread",
     "direction",
     "propose",
     "quantity",
-    "stable_periods",
 ]
-
-MAD_TO_SD = 1.4826
-"""From the median absolute deviation to the standard deviation, of a normal distribution."""
 
 LEAST_STEP = {"kg": 0.3, "mmHg": 5.0, "/min": 5.0, "%": 1.0}
 """By unit: the margins of return of the clinical reference, section 5 [D]; what is less is not worth a limit."""
@@ -54,33 +45,31 @@ STATUSES = {
 _LEAST_LEFT = 0.5
 """Of the spreads asked for, the share that must be left where the legal range holds a limit back [D]."""
 
-I64 = npt.NDArray[np.int64]
-Bool = npt.NDArray[np.bool_]
-
 
 @dataclass(frozen=True, slots=True)
 class Learning:
     """How a limit is learnt; choices of ours [D].
 
-    A stable period is the newest `days` local days in a row before the judged ones, with at least `readings` on at
-    least `on_days` of them, without a clinical ROUGE open on any, without an outcome in the `apart_days` before or
-    after any, and ended not more than `oldest_days` before; the medians of its halves differ by less than `drift`
-    spreads. The limit is `spreads` from the centre, and proposed where it is at least `step` (in its unit; None: of
-    `LEAST_STEP`) from the one in force. It is judged on the last `judge_days` of the history.
+    A stable period is the newest `stable_days` local days in a row before the judged ones, with at least
+    `min_readings` on at least `min_days` of them, without a clinical ROUGE open on any, without an outcome in the
+    `apart_days` before or after any, and ended not more than `oldest_days` before; the medians of its halves differ by
+    less than `drift` spreads. The limit is `spreads` from the centre, and proposed where it is at least `least_step`
+    (in its unit; None: of `LEAST_STEP`) from the one in force. It is judged on the last `judge_days` of the history.
     """
 
-    days: int = 28
-    readings: int = 20
-    on_days: int = 14
+    stable_days: int = 28
+    min_readings: int = 20
+    min_days: int = 14
     apart_days: int = 14
     oldest_days: int = 60
     drift: float = 1.5
     spreads: float = 3.0
-    step: float | None = None
+    least_step: float | None = None
     judge_days: int = 60
 
     def __post_init__(self) -> None:
-        least = {"days": 2, "readings": 2, "on_days": 2, "apart_days": 0, "oldest_days": 0, "judge_days": 1}
+        least = {"stable_days": 2, "min_readings": 2, "min_days": 2}
+        least |= {"apart_days": 0, "oldest_days": 0, "judge_days": 1}
         for name, low in least.items():
             if getattr(self, name) < low:
                 msg = f"{name} = {getattr(self, name)}: legal is {low} or more"
@@ -89,11 +78,11 @@ class Learning:
             if not 0 < getattr(self, name) < math.inf:
                 msg = f"{name} = {getattr(self, name):g}: legal is more than 0"
                 raise ValueError(msg)
-        if self.step is not None and not 0 <= self.step < math.inf:
-            msg = f"step = {self.step:g}: legal is 0 or more"
+        if self.least_step is not None and not 0 <= self.least_step < math.inf:
+            msg = f"least_step = {self.least_step:g}: legal is 0 or more"
             raise ValueError(msg)
-        if self.on_days > self.days:
-            msg = f"on_days = {self.on_days}: legal are at most the {self.days} days of the period"
+        if self.min_days > self.stable_days:
+            msg = f"min_days = {self.min_days}: legal are at most the {self.stable_days} days of the period"
             raise ValueError(msg)
 
 
@@ -123,8 +112,8 @@ class Quantity:
 
     def step(self, learning: Learning) -> float:
         """Give the least step, in the limit's unit."""
-        if learning.step is not None:
-            return learning.step
+        if learning.least_step is not None:
+            return learning.least_step
         return max(LEAST_STEP.get(self.unit, 0.0), self.least_spread)
 
     @property
@@ -217,83 +206,6 @@ def _comparisons(node: conditions.Node, protocol: Protocol, *, told: bool) -> It
             yield left, right, _BELOW[kind] is told
         elif left in protocol.limits and right in protocol.features:
             yield right, left, _BELOW[kind] is not told
-
-
-# Stable periods ----------------------------------------------------------------------------------------------
-
-
-def stable_periods(
-    count: npt.NDArray[np.int64], disturbed: Bool, learning: Learning
-) -> tuple[I64, npt.NDArray[np.str_]]:
-    """Find each patient's newest stable period.
-
-    Parameters
-    ----------
-    count : int64[patients, days]
-        Readings on each local day that a period may have, the last being the one before the judged days.
-    disturbed : bool[patients, days]
-        Days with a ROUGE open, or too near to an outcome.
-    learning : Learning
-
-    Returns
-    -------
-    first : int64[patients]
-        First day of the period, a column of `count`; -1 where there is none.
-    status : str[patients]
-        "" where there is one, else of `STATUSES`.
-    """
-    n, days = count.shape
-    starts = days - learning.days + 1
-    if starts < 1:
-        return np.full(n, -1), np.full(n, "too_few_readings")
-    enough = (_within(count, learning.days) >= learning.readings) & (
-        _within(count > 0, learning.days) >= learning.on_days
-    )
-    stable = enough & (_within(disturbed, learning.days) == 0)
-    newest = starts - 1 - np.argmax(stable[:, ::-1], axis=1)
-    found = stable.any(axis=1)
-    status = np.where(found, "", np.where(enough.any(axis=1), "unstable", "too_few_readings"))
-    return np.where(found, newest, -1), status
-
-
-def _within(each: npt.NDArray[np.generic], days: int) -> I64:
-    """Sum over so many days from each day on, int64[patients, starts]."""
-    total = np.cumsum(each, axis=1, dtype=np.int64)
-    before = np.concatenate([np.zeros((len(each), 1), np.int64), total[:, :-days]], axis=1)
-    out: I64 = total[:, days - 1 :] - before
-    return out
-
-
-def centre_and_spread(rows: pl.DataFrame, least_spread: float) -> pl.DataFrame:
-    """Give the robust centre and spread of each patient's readings.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        patient, half (0 or 1 of the period), day, value.
-    least_spread : float
-        Spread where readings hardly differ.
-
-    Returns
-    -------
-    DataFrame
-        patient, centre, spread, readings, days, shift: how far apart the medians of the halves are, null where one
-        half has none; by patient.
-    """
-    half = [pl.col("value").filter(pl.col("half") == k).median() for k in (0, 1)]
-    return (
-        rows.with_columns(centre=pl.col("value").median().over("patient"))
-        .with_columns(apart=(pl.col("value") - pl.col("centre")).abs())
-        .group_by("patient")
-        .agg(
-            pl.first("centre"),
-            spread=(MAD_TO_SD * pl.col("apart").median()).clip(lower_bound=least_spread),
-            readings=pl.len(),
-            days=pl.col("day").n_unique(),
-            shift=(half[1] - half[0]).abs(),
-        )
-        .sort("patient")
-    )
 
 
 # Proposals ---------------------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ def _pieces(found: Proposals) -> dict[str, object]:
         "unit": asked.unit,
         "learning": found.learning,
         "step": asked.step(found.learning),
-        "cut": f"{found.cut_day:%d/%m/%Y}",
+        "cut": f"{found.cut.day:%d/%m/%Y}",
         "counts": [(words, counts[name]) for name, words in STATUSES.items() if name in counts],
         "sums": [
             (_DIRECTIONS.get(row.pop("direction"), ""), list(row.values()))
@@ -74,7 +74,7 @@ def _row(row: Mapping[str, Any], asked: Quantity) -> dict[str, object]:
 
 def _drawn(row: Mapping[str, Any], found: Proposals) -> dict[str, object]:
     asked = found.asked
-    mine = found.rows.filter(pl.col("patient") == row["patient"])
+    mine = found.rows.filter(pl.col("patient") == found.patients.index(row["patient"]))
     now, proposed = row["in_force"], row["proposed"]
     first = pl.Series([row["from"], row["until"]]).cast(pl.Datetime("ms")).dt.replace_time_zone(
         found.study.terms.zone
@@ -89,7 +89,7 @@ def _drawn(row: Mapping[str, Any], found: Proposals) -> dict[str, object]:
         mine["value"].to_numpy(),
         (now, proposed),
         (float(first[0]), float(first[1]) + DAY_MS),
-        float(found.cut_ms),
+        float(found.cut.ms),
         text,
     )
     return {"patient": row["patient"], "text": text, "lost": row["outcomes_lost"], "plot": plot}

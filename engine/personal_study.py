@@ -8,27 +8,16 @@ proposed book gives the same alerts.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import date, timedelta
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from engine.backtest import History
-from engine.backtest_judge import Judged
-from engine.backtest_measures import episodes, known_outcomes, local_day, met
+from engine.backtest_measures import known_outcomes, local_day, met
 from engine.backtest_study import Study, Terms, beside, side
 from engine.load import Loaded, compose
-from engine.personal import (
-    Learning,
-    Quantity,
-    centre_and_spread,
-    direction,
-    propose,
-    quantity,
-    stable_periods,
-)
+from engine.personal import Learning, Quantity, direction, propose, quantity
+from engine.personal_learn import EPOCH, Cut, learn
 from engine.personal_readings import Acts, in_force, readings
 from engine.progress import SILENT, Progress
 from rules.levels import Level
@@ -70,24 +59,22 @@ _COUNTS = (
     *("alerts_before", "alerts_after", "rouge_before", "rouge_after"),
     *("gained", "lost", "outcomes", "caught_before", "caught_after"),
 )
-_EPOCH = date(1970, 1, 1)
 
 
 @dataclass(slots=True)
 class Proposals:
     """What is proposed, and what it would have changed.
 
-    `table` is `TABLE`, by patient; `rows` are `personal_readings.READINGS` with the patient's name; `cut_day` is the
-    first judged day, begun at `cut_ms`. `study` has the two sides on those days, one alone without any proposal.
-    `proposed` is the line with the proposals in its book.
+    `table` is `TABLE`, by patient; `rows` are `personal_readings.READINGS`, of `patients`. `study` has the two sides on
+    the judged days, one alone without any proposal. `proposed` is the line with the proposals in its book.
     """
 
     asked: Quantity
     learning: Learning
     table: pl.DataFrame
+    patients: Sequence[str]
     rows: pl.DataFrame
-    cut_day: date
-    cut_ms: int
+    cut: Cut
     study: Study
     proposed: Loaded
 
@@ -139,144 +126,29 @@ def proposals(
     learning, terms = learning or Learning(), terms or Terms()
     asked = quantity(loaded.program, limit)
     judged = history.judge(loaded)
-    follow_up = judged.follow_up
-    first, last = (_local_date(follow_up[name], terms.zone) for name in ("first_ms", "newest_ms"))
-    cut_day = max(last, default=_EPOCH) - timedelta(days=learning.judge_days - 1)
-    days = (cut_day - min(first, default=_EPOCH)).days
-    if days < learning.days:
-        msg = (
-            f"the history has {max(days + learning.judge_days, 0)} days; legal are at least {learning.days} for a "
-            f"stable period and after them {learning.judge_days} to judge it (--stable-days, --judge-days)"
-        )
-        raise ValueError(msg)
-    cut_ms = _midnight(cut_day, terms.zone)
+    cut = Cut.of(judged.follow_up, learning, terms.zone)
     progress.step("propose")
-    follows = [_follows(loaded, asked.protocol, patient) for patient in follow_up["patient"].to_list()]
-    follow_up = follow_up.filter(pl.Series(follows, dtype=pl.Boolean))
+    follows = [_follows(loaded, asked.protocol, patient) for patient in judged.follow_up["patient"].to_list()]
+    follow_up = judged.follow_up.filter(pl.Series(follows, dtype=pl.Boolean))
     patients = follow_up["patient"].to_list()
-    limits = (asked.limit, *asked.under, *asked.over)
-    rows, acts = readings(judged, loaded, asked, patients, limits)
-    known = rows.filter((pl.col("clock_ms") < cut_ms) & (pl.col("t_ms") < cut_ms))
-    disturbed = _disturbed(judged, patients, terms, learning, cut_day, cut_ms)
-    learnt = _learnt(known, disturbed, asked, terms.zone, learning, cut_day)
-    gone = (follow_up["newest_ms"] < cut_ms).to_list()
+    rows, acts = readings(judged, loaded, asked, patients, (asked.limit, *asked.under, *asked.over))
+    learnt = learn(rows, judged, patients, terms.outcomes, asked, learning, cut)
+    gone = (follow_up["newest_ms"] < cut.ms).to_list()
     table = _table(loaded, asked, patients, gone, learnt, acts, learning)
-    proposed = _with_proposals(loaded, asked, table, cut_day)
-    judging = terms.outcomes.filter(pl.col("t_ms") >= cut_ms)
-    terms = replace(terms, since_ms=cut_ms, patients=None, outcomes=judging)
+    proposed = _with_proposals(loaded, asked, table, cut.day)
+    judging = terms.outcomes.filter(pl.col("t_ms") >= cut.ms)
+    terms = replace(terms, since_ms=cut.ms, patients=None, outcomes=judging)
     mine = side(judged, loaded, terms)
     any_made = (table["status"] == "proposed").any()
     theirs = side(history.judge(proposed), proposed, terms) if any_made else None
     study = beside(mine, theirs, terms, {})
-    return Proposals(
-        asked,
-        learning,
-        _with_effect(table, study, terms.window_ms),
-        _named(rows, patients),
-        cut_day,
-        cut_ms,
-        study,
-        proposed,
-    )
+    table = _with_effect(table, study, terms.window_ms)
+    return Proposals(asked, learning, table, patients, rows, cut, study, proposed)
 
 
 def _follows(loaded: Loaded, protocol: int, patient: str) -> bool:
     member = loaded.roster.members.get(patient)
     return member is None or protocol in member.protocols
-
-
-def _named(rows: pl.DataFrame, patients: Sequence[str]) -> pl.DataFrame:
-    return rows.with_columns(patient=pl.Series(patients, dtype=pl.String)[rows["patient"]])
-
-
-# Days --------------------------------------------------------------------------------------------------------
-
-
-def _local_date(times: pl.Series, zone: str) -> list[date]:
-    return times.to_frame().select(local_day(times.name, zone)).to_series().to_list()
-
-
-def _midnight(day: date, zone: str) -> int:
-    at = datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone)).astimezone(UTC)
-    return round(at.timestamp()) * 1000
-
-
-def _day_number(column: str, zone: str) -> pl.Expr:
-    """Local day as days since 1970."""
-    return local_day(column, zone).cast(pl.Int32).cast(pl.Int64)
-
-
-# Learning ----------------------------------------------------------------------------------------------------
-
-
-def _learnt(
-    known: pl.DataFrame,
-    disturbed: npt.NDArray[np.bool_],
-    asked: Quantity,
-    zone: str,
-    learning: Learning,
-    cut_day: date,
-) -> pl.DataFrame:
-    """Give each patient's status, "" for who has a stable period, and of the period first day, centre and spread."""
-    n, days = disturbed.shape
-    begin = (cut_day - _EPOCH).days - days
-    known = known.with_columns(day=_day_number("t_ms", zone) - begin).filter(pl.col("day") >= 0)
-    cell = (known["patient"] * days + known["day"]).to_numpy()
-    count = np.bincount(cell, minlength=n * days).reshape(n, days).astype(np.int64)
-    first, status = stable_periods(count, disturbed, learning)
-    begun = pl.Series("begun", first)[known["patient"]]
-    since = pl.col("day") - pl.col("begun")
-    rows = (
-        known.with_columns(begun)
-        .filter((pl.col("begun") >= 0) & (since >= 0) & (since < learning.days))
-        .with_columns(half=(since >= learning.days // 2).cast(pl.Int8))
-    )
-    found = pl.DataFrame({"patient": np.arange(n), "first": first + begin, "status": status})
-    drifting = pl.col("shift") > learning.drift * pl.col("spread")
-    return found.join(
-        centre_and_spread(rows, asked.least_spread), on="patient", how="left", maintain_order="left"
-    ).with_columns(
-        status=pl.when(pl.col("status") != "")
-        .then("status")
-        .when(pl.col("shift").is_null())
-        .then(pl.lit("too_few_readings"))
-        .when(drifting)
-        .then(pl.lit("drifting"))
-        .otherwise(pl.lit(""))
-    )
-
-
-def _disturbed(
-    judged: Judged, patients: Sequence[str], terms: Terms, learning: Learning, cut_day: date, cut_ms: int
-) -> npt.NDArray[np.bool_]:
-    """Say on which of the days before the cut a clinical ROUGE was open, or an outcome near, bool[patients, days]."""
-    days = learning.days + learning.oldest_days
-    begin = (cut_day - _EPOCH).days - days
-    rouge = (
-        _rouge(episodes(judged))
-        .filter(pl.col("clinical") & (pl.col("opened_ms") < cut_ms))
-        .select(
-            "patient",
-            first=_day_number("opened_ms", terms.zone) - begin,
-            last=(_day_number("ended_ms", terms.zone) - begin).fill_null(days),
-        )
-    )
-    # An outcome after the cut is not known at it, however near.
-    day = _day_number("t_ms", terms.zone) - begin
-    near = terms.outcomes.filter(pl.col("t_ms") < cut_ms).select(
-        "patient", first=day - learning.apart_days, last=day + learning.apart_days
-    )
-    place = pl.DataFrame({"patient": pl.Series(patients, dtype=pl.String), "place": np.arange(len(patients))})
-    spans = (
-        pl.concat([rouge, near])
-        .join(place, on="patient", how="inner")
-        .filter((pl.col("last") >= 0) & (pl.col("first") < days))
-    )
-    step = np.zeros((len(patients), days + 1), np.int64)
-    where = spans["place"].to_numpy()
-    np.add.at(step, (where, spans["first"].clip(0, days).to_numpy()), 1)
-    np.add.at(step, (where, (spans["last"] + 1).clip(0, days).to_numpy()), -1)
-    return np.cumsum(step, axis=1)[:, :days] > 0
 
 
 # Proposals and their effect ----------------------------------------------------------------------------------
@@ -307,9 +179,9 @@ def _table(
         row: dict[str, object] = dict.fromkeys(TABLE)
         row |= {"patient": patient, "status": status, "in_force": _known(now), "origin": origin}
         if each["centre"] is not None:
-            first = _EPOCH + timedelta(days=each["first"])
+            first = EPOCH + timedelta(days=each["first"])
             row |= {name: each[name] for name in ("centre", "spread", "readings", "days")}
-            row |= {"from": first, "until": first + timedelta(days=learning.days - 1)}
+            row |= {"from": first, "until": first + timedelta(days=learning.stable_days - 1)}
         if status == "proposed":
             row |= {"proposed": value, "direction": direction(asked, now, value)}
         rows.append(row)

@@ -45,8 +45,8 @@ def write(found: Proposals, out: Path, command: Sequence[str] = ()) -> None:
 
 def card(found: Proposals, command: Sequence[str] = ()) -> dict[str, object]:
     """Say what the proposals rest on, beside what the study does."""
-    learning = asdict(found.learning) | {"step": found.asked.step(found.learning)}
-    said = {"limit": found.asked.limit, "side": found.asked.side, "judged_from_ms": found.cut_ms} | learning
+    learning = asdict(found.learning) | {"least_step": found.asked.step(found.learning)}
+    said = {"limit": found.asked.limit, "side": found.asked.side, "judged_from_ms": found.cut.ms} | learning
     return backtest_study.card(found.study, command) | {"personal_limits": said}
 
 
@@ -110,8 +110,8 @@ def summary(found: Proposals) -> str:
     )
     counts = dict(found.table.group_by("status").len().iter_rows())
     lines = [
-        f"{asked.limit}: {how}, learnt on {learning.days} stable days",
-        f"judged on the {learning.judge_days} days from {found.cut_day} on alone",
+        f"{asked.limit}: {how}, learnt on {learning.stable_days} stable days",
+        f"judged on the {learning.judge_days} days from {found.cut.day} on alone",
         *(f"  {_SAID[name]:34}{counts[name]:>8,} patients" for name in STATUSES if name in counts),
     ]
     if len(made):

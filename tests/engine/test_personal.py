@@ -1,74 +1,17 @@
-"""What is proposed of a stable period, against the same said slowly in plain Python."""
+"""Which limits can be proposed, and what is proposed of a centre and a spread, against the same said slowly."""
 
 import math
-import statistics
 
-import numpy as np
-import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.load import load
-from engine.personal import Learning, centre_and_spread, direction, propose, quantity, stable_periods
+from engine.personal import Learning, direction, propose, quantity
 from engine.protocols import find
 
 HEART = "insuffisance_cardiaque"
 PROGRAM = load([HEART]).program
-VALUE = st.integers(40_000, 250_000).map(lambda milli: milli / 1000)
-
-
-@given(
-    st.lists(st.lists(st.tuples(st.integers(0, 5), VALUE), min_size=1, max_size=12), min_size=1, max_size=4)
-)
-def test_centre_and_spread_are_median_and_mad(patients):
-    rows = pl.DataFrame(
-        [(n, int(day >= 3), day, value) for n, each in enumerate(patients) for day, value in each],
-        schema={"patient": pl.Int64, "half": pl.Int8, "day": pl.Int64, "value": pl.Float64},
-        orient="row",
-    )
-    found = centre_and_spread(rows, 0.1)
-    assert found["patient"].to_list() == list(range(len(patients)))
-    for row, each in zip(found.iter_rows(named=True), patients, strict=True):
-        values = [value for _, value in each]
-        centre = statistics.median(values)
-        assert row["centre"] == pytest.approx(centre, abs=1e-9)
-        spread = 1.4826 * statistics.median(abs(value - centre) for value in values)
-        assert row["spread"] == pytest.approx(max(spread, 0.1), abs=1e-9)
-        assert (row["readings"], row["days"]) == (len(each), len({day for day, _ in each}))
-        halves = [[v for d, v in each if (d >= 3) is late] for late in (False, True)]
-        if all(halves):
-            assert row["shift"] == pytest.approx(
-                abs(statistics.median(halves[1]) - statistics.median(halves[0]))
-            )
-        else:
-            assert row["shift"] is None
-
-
-@given(
-    st.lists(
-        st.lists(st.tuples(st.integers(0, 3), st.booleans()), min_size=9, max_size=9), min_size=1, max_size=3
-    ),
-    st.integers(2, 10),
-    st.integers(2, 8),
-    st.integers(2, 4),
-)
-def test_the_stable_period_is_the_newest_that_a_search_day_by_day_finds(patients, days, least, on_days):
-    learning = Learning(days=days, readings=least, on_days=min(on_days, days))
-    count = np.array([[n for n, _ in each] for each in patients], np.int64)
-    disturbed = np.array([[bad for _, bad in each] for each in patients])
-    first, status = stable_periods(count, disturbed, learning)
-    for p in range(len(patients)):
-        enough, stable = [], []
-        for start in range(9 - days + 1):
-            here = slice(start, start + days)
-            on = sum(n > 0 for n in count[p, here])
-            if sum(count[p, here]) >= learning.readings and on >= learning.on_days:
-                enough.append(start)
-                if not any(disturbed[p, here]):
-                    stable.append(start)
-        assert first[p] == (stable[-1] if stable else -1)
-        assert status[p] == ("" if stable else "unstable" if enough else "too_few_readings")
 
 
 def slowly(limit, centre, spread, now, neighbours, k, step):
@@ -104,7 +47,7 @@ def test_a_proposal_is_what_the_words_say(limit, centre, spread, now, neighbour,
     asked = quantity(PROGRAM, limit)
     other = limit.replace("very_", "") if "very" in limit else limit.replace("systolic_", "systolic_very_")
     assert set(asked.under) | set(asked.over) == {other}
-    learning = Learning(spreads=k, step=float(step))
+    learning = Learning(spreads=k, least_step=float(step))
     status, value = propose(asked, centre, spread, {limit: float(now), other: float(neighbour)}, learning)
     expected = slowly(limit, centre, spread, now, {other: neighbour}, k, step)
     assert (status, value) == expected or (status == expected[0] == "outside_range")
@@ -174,11 +117,11 @@ def test_a_limit_that_is_nowhere_is_refused():
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"days": 1}, "days = 1: legal is 2 or more"),
+        ({"stable_days": 1}, "stable_days = 1: legal is 2 or more"),
         ({"spreads": 0.0}, "spreads = 0: legal is more than 0"),
         ({"drift": math.nan}, "drift = nan"),
-        ({"step": -1.0}, "step = -1: legal is 0 or more"),
-        ({"on_days": 30}, "at most the 28 days"),
+        ({"least_step": -1.0}, "least_step = -1: legal is 0 or more"),
+        ({"min_days": 30}, "at most the 28 days"),
     ],
 )
 def test_learning_that_makes_no_sense_is_refused(wrong, said):

@@ -17,6 +17,7 @@ from engine.backtest_outcomes import OUTCOMES, read_outcomes
 from engine.backtest_study import Terms
 from engine.load import compose, load
 from engine.personal import Learning
+from engine.personal_learn import learn
 from engine.personal_report import write_report
 from engine.personal_study import proposals
 from engine.personal_write import book_text, summary, write
@@ -32,7 +33,7 @@ from rules.protocol import ProtocolError
 
 HEART = "insuffisance_cardiaque"
 FILE = Options(close_at_recovery=True, deaf_after_ms=0)
-SHORT = Learning(days=14, readings=12, on_days=7, apart_days=5, oldest_days=20, judge_days=20)
+SHORT = Learning(stable_days=14, min_readings=12, min_days=7, apart_days=5, oldest_days=20, judge_days=20)
 FAR_MS = 4_000_000_000_000
 
 
@@ -75,7 +76,7 @@ def test_a_replay_with_the_proposed_book_gives_the_same_alerts(cohort, tmp_path,
     )
     judged = history.judge(found.proposed)
     assert judged.transitions.equals(alerts.select(list(TRANSITIONS)))
-    assert found.study.changed.alerts.equals(episodes(only(judged, since_ms=found.cut_ms)))
+    assert found.study.changed.alerts.equals(episodes(only(judged, since_ms=found.cut.ms)))
     assert not found.study.changed.alerts.equals(found.study.base.alerts)
 
 
@@ -93,13 +94,13 @@ def test_centre_and_spread_are_of_what_the_rule_saw_on_the_days_named(cohort, sy
     assert len(learnt) > 20
     for row in learnt.iter_rows(named=True):
         assert row["until"] - row["from"] == timedelta(days=13)
-        assert row["until"] < systolic.cut_day
+        assert row["until"] < systolic.cut.day
         mine = [
             value
             for t, value in values[row["patient"]].items()
             if row["from"] <= datetime.fromtimestamp(t / 1000, UTC).astimezone(zone).date() <= row["until"]
         ]
-        assert row["readings"] == len(mine) >= SHORT.readings
+        assert row["readings"] == len(mine) >= SHORT.min_readings
         assert row["centre"] == statistics.median(mine)
         mad = statistics.median(abs(value - row["centre"]) for value in mine)
         assert row["spread"] == pytest.approx(max(1.4826 * mad, 1.0))
@@ -115,19 +116,32 @@ def test_nothing_after_the_cut_is_learnt_from(cohort, systolic):
     rows = pl.read_parquet(cohort / "cohort.parquet")
     time = next(each for each in ("t_ms", "time_ms", "time") if each in rows.columns)
     at = pl.col(time) if rows[time].dtype.is_integer() else pl.col(time).dt.epoch("ms")
-    after = (at >= systolic.cut_ms) & (pl.col("signal") == "systolic")
+    after = (at >= systolic.cut.ms) & (pl.col("signal") == "systolic")
     rows.with_columns(value=pl.when(after).then(pl.col("value") - 15).otherwise("value")).write_parquet(
         cohort / "lower.parquet"
     )
     soon = OUTCOMES.to_frame().vstack(
         pl.DataFrame(
-            [(p, systolic.cut_ms + DAY_MS, "x") for p in systolic.table["patient"]], OUTCOMES, orient="row"
+            [(p, systolic.cut.ms + DAY_MS, "x") for p in systolic.table["patient"]], OUTCOMES, orient="row"
         )
     )
     found = asked_for(cohort, name="lower.parquet", terms=Terms(outcomes=soon))
     learnt = ["patient", "status", "proposed", "centre", "spread", "readings", "from", "until"]
     assert found.table.select(learnt).equals(systolic.table.select(learnt))
     assert not found.table["alerts_before"].equals(systolic.table["alerts_before"])
+
+
+def test_a_reading_that_came_after_the_cut_is_not_known_at_it(cohort, systolic):
+    history = History(
+        Asked((cohort / "cohort.parquet",), Mappings(), "Europe/Paris", FAR_MS), cohort / "kept"
+    )
+    judged = history.judge(load([HEART], options=FILE))
+    cut, late = systolic.cut, pl.col("t_ms") >= systolic.cut.ms - 3 * DAY_MS
+    delayed = pl.when(late).then(cut.ms + DAY_MS).otherwise("clock_ms").alias("clock_ms")
+    said = judged, systolic.patients, OUTCOMES.to_frame(), systolic.asked, SHORT, cut
+    came_late = learn(systolic.rows.with_columns(delayed), *said)
+    assert came_late.equals(learn(systolic.rows.filter(~late), *said))
+    assert not came_late.equals(learn(systolic.rows, *said))
 
 
 def test_neither_a_rouge_nor_an_outcome_is_in_a_stable_period(cohort, systolic):
@@ -216,7 +230,7 @@ def test_the_same_question_gives_the_same_bytes_and_a_page_that_asks_nobody(coho
     table = pl.read_parquet(tmp_path / "one" / "proposals.parquet")
     assert len(table) == len(pl.read_csv(tmp_path / "one" / "proposals.csv")) == 30
     said = json.loads((tmp_path / "one" / "card.json").read_text(encoding="utf-8"))["personal_limits"]
-    assert (said["limit"], said["spreads"], said["step"]) == ("systolic_low", 3.0, 5.0)
+    assert (said["limit"], said["spreads"], said["least_step"]) == ("systolic_low", 3.0, 5.0)
 
 
 def test_a_proposed_book_is_refused_until_each_entry_is_completed(systolic, tmp_path):
@@ -298,7 +312,9 @@ def test_acts_are_the_limits_in_force_and_one_about_the_patient_is_left_alone(tm
             log.append(entry.source, entry.body, entry.receipt_ms)
         log.append(SOURCE, act("P0000005", 85.0, 5), entries[-1].receipt_ms).result(10)
     asked = Asked((tmp_path / "acts.log",), Mappings(), "Europe/Paris", FAR_MS)
-    learning = Learning(days=10, readings=6, on_days=4, oldest_days=10, judge_days=10, step=0.0, drift=20.0)
+    learning = Learning(
+        stable_days=10, min_readings=6, min_days=4, oldest_days=10, judge_days=10, least_step=0.0, drift=20.0
+    )
     history = History(asked, tmp_path / "kept")
     found = proposals(history, load([HEART]), "systolic_low", learning=learning)
     by = {row["patient"]: row for row in found.table.to_dicts()}
@@ -313,6 +329,13 @@ def test_acts_are_the_limits_in_force_and_one_about_the_patient_is_left_alone(tm
     assert history.judge(found.proposed).transitions.equals(theirs.select(list(TRANSITIONS)))
 
 
+def test_threads_change_nothing(cohort, systolic, tmp_path):
+    asked = Asked((cohort / "cohort.parquet",), Mappings(), "Europe/Paris", FAR_MS)
+    history = History(asked, tmp_path / "kept", shards=1)
+    found = proposals(history, load([HEART], options=FILE), "systolic_low", learning=SHORT)
+    assert found.table.equals(systolic.table)
+
+
 def test_a_history_too_short_to_learn_and_to_judge_is_refused(cohort):
     asked = Asked((cohort / "cohort.parquet",), Mappings(), "Europe/Paris", FAR_MS)
     history = History(asked, cohort / "kept")
@@ -322,7 +345,7 @@ def test_a_history_too_short_to_learn_and_to_judge_is_refused(cohort):
 
 def test_without_a_proposal_there_is_one_side_and_an_empty_book(cohort, tmp_path):
     asked = Asked((cohort / "cohort.parquet",), Mappings(), "Europe/Paris", FAR_MS)
-    learning = Learning(days=14, readings=500, on_days=14, oldest_days=20, judge_days=20)
+    learning = Learning(stable_days=14, min_readings=500, min_days=14, oldest_days=20, judge_days=20)
     found = proposals(
         History(asked, cohort / "kept"), load([HEART], options=FILE), "systolic_low", learning=learning
     )
@@ -332,7 +355,7 @@ def test_without_a_proposal_there_is_one_side_and_an_empty_book(cohort, tmp_path
     write_report(found, tmp_path / "report.html")
     assert LimitBook.load(tmp_path / "proposed.toml", load([HEART]).program.protocols).own() == frozenset()
     assert "too few readings" in (tmp_path / "summary.txt").read_text(encoding="utf-8")
-    assert found.cut_day > date(2026, 1, 1)
+    assert found.cut.day > date(2026, 1, 1)
 
 
 def test_readings_that_drift_are_no_stable_period(cohort, systolic):
