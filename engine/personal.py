@@ -32,12 +32,12 @@ LEAST_STEP = {"kg": 0.3, "mmHg": 5.0, "/min": 5.0, "%": 1.0}
 
 STATUSES = {
     "proposed": "proposée",
-    "no_change": "limite en vigueur gardée : moins qu’un pas d’écart",
+    "no_change": "limite en vigueur gardée : écart plus petit que le pas",
     "too_few_readings": "trop peu de mesures",
     "unstable": "pas de période stable",
     "drifting": "mesures en dérive sur la période",
     "outside_range": "hors de la plage permise",
-    "set_by_act": "limite propre déjà fixée par un acte",
+    "set_by_act": "limite déjà fixée sur la page du patient",
     "not_followed": "plus suivi ensuite",
 }
 """What can be said of a patient, with its French words."""

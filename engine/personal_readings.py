@@ -106,7 +106,7 @@ def in_force(
     """
     protocol = loaded.program.protocols[asked.protocol].id
     if (n, name, False) in acts:
-        return acts[n, name, False], "patient, acte", True
+        return acts[n, name, False], "patient, fixée sur sa page", True
     if (n, name, True) in acts and not loaded.roster.own(patient, protocol, name):
-        return acts[n, name, True], "cellule, acte", False
+        return acts[n, name, True], "cellule, par une proposition signée", False
     return *loaded.roster.in_force(patient, protocol, name), False

@@ -320,7 +320,7 @@ def test_acts_are_the_limits_in_force_and_one_about_the_patient_is_left_alone(tm
     by = {row["patient"]: row for row in found.table.to_dicts()}
     assert [by[f"P000000{n}"]["in_force"] for n in (1, 2, 3, 4, 5)] == [85.0, 100.0, 90.0, 90.0, 85.0]
     assert by["P0000001"]["status"] == by["P0000005"]["status"] == "set_by_act"
-    assert by["P0000002"]["origin"] == "cellule, acte"
+    assert by["P0000002"]["origin"] == "cellule, par une proposition signée"
     assert by["P0000002"]["status"] == "proposed"
     replay(
         [tmp_path / "acts.log"], [HEART], tmp_path / "out", limits=completed(found, tmp_path / "book.toml")
