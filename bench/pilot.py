@@ -4,7 +4,7 @@
     python -m bench.pilot run --folder FOLDER --out OUT [--protocol insuffisance_cardiaque]
 
 `make` simulates; every other site sends CSV, and times are those of the simulator's cohort a year earlier, so that none
-is to come. `run` is `vigie replay` in a process of its own, with the seconds and the most memory of it.
+is to come. `run` is `vigie replay --no-queue` in a process of its own, with the seconds and the most memory of it.
 """
 
 import argparse
@@ -71,6 +71,7 @@ def run(folder: Path, out: Path, protocol: str) -> None:
         str(out),
         "--shards",
         "2",
+        "--no-queue",
     ]
     begun = time.perf_counter()
     subprocess.run(command, cwd=ROOT, check=True)  # noqa: S603 - the command is ours

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.backtest_judge import Judged, judge
+from engine.backtest_judge import Holding, Judged, judge
 from engine.card import input_hash
 from engine.found import Keeper, Kept
 from engine.load import Loaded
@@ -148,15 +148,14 @@ class History:
         self.order = order
         self._known: dict[str, tuple[Path, Kept]] = {}
 
-    def judge(self, loaded: Loaded, *, of_cell: Mapping[tuple[str, str], float] | None = None) -> Judged:
+    def judge(self, loaded: Loaded, holding: Holding | None = None) -> Judged:
         """Judge the history by some protocols; the first pass is made where their features are not kept yet.
 
         Parameters
         ----------
         loaded : Loaded
-        of_cell : mapping of (protocol, limit) to float, optional
-            Limits of the cell, in each limit's unit, that hold for every patient throughout, as if acts had said so
-            before all else; those that acts in the log say are passed over then. A patient's own win over them.
+        holding : Holding, optional
+            Limits of a cell that are taken to hold, whatever the log's acts say, and whom it is about.
 
         Raises
         ------
@@ -165,13 +164,13 @@ class History:
         FoundError
             What was kept cannot be read.
         ValueError
-            A limit of `of_cell` is not there, out of its range, or one that features are computed from.
+            A limit that is to hold is not there, out of its range, or one that features are computed from.
         """
         key = features_key(loaded)
         if key not in self._known:
             self._known[key] = self._first_pass(loaded, key)
         folder, kept = self._known[key]
-        return judge(folder, kept, loaded, of_cell)
+        return judge(folder, kept, loaded, holding)
 
     def _first_pass(self, loaded: Loaded, key: str) -> tuple[Path, Kept]:
         self._cache.mkdir(parents=True, exist_ok=True)

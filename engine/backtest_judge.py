@@ -1,7 +1,7 @@
 """Judging what a first pass found: conditions and the life of alerts, under any limits, as the line does it."""
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 
 from engine.found import Kept, Part
-from engine.judging import Judge, LimitSet, Verdicts, patient_order
+from engine.judging import Found, Judge, Verdicts, patient_order, some
 from engine.limits import Limits
 from engine.load import Loaded
 from engine.plan import make_plan
@@ -24,7 +24,7 @@ from kernels import lifecycle
 from rules.levels import Level
 from rules.protocol import Protocol
 
-__all__ = ["TRANSITIONS", "Judged", "judge", "only", "used_limits"]
+__all__ = ["TRANSITIONS", "Holding", "Judged", "judge", "only", "used_limits"]
 
 TRANSITIONS = pl.Schema(
     {
@@ -67,7 +67,7 @@ class Judged:
     undetermined : mapping of (protocol, rule) to float
         Share of the verdicts that lacked data.
     of_cell : mapping of (protocol, limit) to float, optional
-        Limits of the cell that were taken to hold throughout; None where those of the log's acts did, as live.
+        Limits of the cell that were taken to hold; None where those of the log's acts did, as live.
     """
 
     protocols: tuple[Protocol, ...]
@@ -79,17 +79,37 @@ class Judged:
     of_cell: Mapping[tuple[str, str], float] | None = None
 
 
-def judge(
-    folder: Path, kept: Kept, loaded: Loaded, of_cell: Mapping[tuple[str, str], float] | None = None
-) -> Judged:
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What is taken to hold, whatever the log's acts say.
+
+    Attributes
+    ----------
+    of_cell : mapping of (protocol, limit) to float, optional
+        Limits of the cell, in each limit's unit, for every patient who has none of their own; acts about limits of
+        cells are passed over. None: they are heard, as live.
+    from_ms : int, optional
+        From when on (ms UTC of the line's clock), and acts are heard before; by default from the beginning.
+    patients : set of str, optional
+        Whom it is about: others are left out.
+    """
+
+    of_cell: Mapping[tuple[str, str], float] | None = None
+    from_ms: int | None = None
+    patients: frozenset[str] | None = None
+
+
+def judge(folder: Path, kept: Kept, loaded: Loaded, holding: Holding | None = None) -> Judged:
     """Judge what was kept, by protocols whose `features_key` is that of the first pass; as `History.judge`.
 
     Returns
     -------
     Judged
     """
+    holding = holding or Holding()
+    of_cell = holding.of_cell
     said = None if of_cell is None else _keys(loaded, of_cell)
-    judges = [_Shard(folder / f"shard{k:02d}", loaded, said) for k in range(kept.shards)]
+    judges = [_Shard(folder / f"shard{k:02d}", loaded, said, holding) for k in range(kept.shards)]
     if len(judges) == 1:
         frames = [judges[0].run()]
     else:
@@ -133,8 +153,11 @@ def _keys(loaded: Loaded, of_cell: Mapping[tuple[str, str], float]) -> dict[int,
 class _Shard:
     """One shard's part, judged."""
 
-    def __init__(self, folder: Path, loaded: Loaded, of_cell: Mapping[int, int] | None) -> None:
-        self.acts_of_cell = of_cell is None
+    def __init__(
+        self, folder: Path, loaded: Loaded, of_cell: Mapping[int, int] | None, holding: Holding
+    ) -> None:
+        self.of_cell = of_cell
+        self.from_ms = holding.from_ms
         self.program = loaded.program
         self.part = Part(folder)
         plan = make_plan(self.program)
@@ -152,10 +175,12 @@ class _Shard:
         arrays["contact"][slots] = self.part.first_ms[:, None]
         self.limits = Limits(self.program, plan, self.state, loaded.roster)
         self.limits.place(slots)
-        for key, milli in (of_cell or {}).items():
-            for slot in slots.tolist():
-                self.limits.put(LimitSet(slot, key, milli, of_cell=True))
         self.patients = self.state.patient_ids(slots)
+        self.mine: npt.NDArray[np.bool_] | None = None
+        if holding.patients is not None:
+            self.mine = np.array([each in holding.patients for each in self.patients], np.bool_)
+            arrays["programmes"][slots[~self.mine]] = 0
+        self.slots = slots
         self.judge = Judge(self.program, plan, self.state)
         rules = len(self.program.rule_rows)
         self.rows = np.zeros(rules, np.int64)
@@ -164,9 +189,14 @@ class _Shard:
     def run(self) -> pl.DataFrame:
         """Go through all segments."""
         written: list[lifecycle.Transitions] = []
-        for found in self.part.found(self.program):
+        held = False
+        for found, holds in self._found():
+            if holds and not held:
+                held = True
+                for key, milli in (self.of_cell or {}).items():
+                    self.limits.put_for_all(key, milli, self.slots)
             for each in found.limits:
-                if self.acts_of_cell or not each.of_cell:
+                if not (held and each.of_cell):
                     self.limits.put(each)
             verdicts = self.judge.verdicts(found)
             self._count(verdicts)
@@ -179,6 +209,21 @@ class _Shard:
         columns = lifecycle.Transitions(*(np.concatenate(each) for each in zip(*written, strict=True)))
         order = patient_order(self.state, columns)
         return self._frame(lifecycle.Transitions(*(column[order] for column in columns)))  # type: ignore[arg-type]
+
+    def _found(self) -> Iterator[tuple[Found, bool]]:
+        """Give what was found, cut where the limits of the cell begin to hold, and whether they hold in it."""
+        for found in self.part.found(self.program):
+            mine = found if self.mine is None else some(found, self.mine[found.slot])
+            if self.of_cell is None:
+                yield mine, False
+            elif self.from_ms is None or (len(found) and found.clock_ms[0] >= self.from_ms):
+                yield mine, True
+            elif mine.end_ms < self.from_ms:
+                yield mine, False
+            else:
+                before = mine.clock_ms < self.from_ms
+                yield dataclasses.replace(some(mine, before), end_ms=self.from_ms), False
+                yield dataclasses.replace(some(mine, ~before), limits=()), True
 
     def _count(self, verdicts: Verdicts) -> None:
         for group, when in zip(self.program.groups, verdicts.when, strict=True):
@@ -213,7 +258,7 @@ class _Shard:
 
     def follow_up(self) -> pl.DataFrame:
         """Say since when, and until when, each patient was known."""
-        return pl.DataFrame(
+        known = pl.DataFrame(
             {
                 "patient": self.patients,
                 "first_ms": self.part.first_ms,
@@ -221,6 +266,7 @@ class _Shard:
             },
             schema={"patient": pl.String, "first_ms": pl.Int64, "newest_ms": pl.Int64},
         )
+        return known if self.mine is None else known.filter(pl.Series(self.mine))
 
 
 def _hexadecimal(ids: npt.NDArray[np.uint64]) -> pl.Series:
@@ -231,20 +277,14 @@ def _hexadecimal(ids: npt.NDArray[np.uint64]) -> pl.Series:
     return pl.Series("alert_id", column)
 
 
-def only(judged: Judged, patients: Collection[str] | None = None, since_ms: int | None = None) -> Judged:
-    """Give what was judged of some patients, or from some time on (ms UTC of the line's clock).
+def only(judged: Judged, since_ms: int) -> Judged:
+    """Give what was judged of alerts that opened from some time on (ms UTC of the line's clock).
 
-    Undetermined shares stay those of all patients.
+    Undetermined shares stay those of the whole time.
     """
-    transitions, follow_up = judged.transitions, judged.follow_up
-    if patients is not None:
-        mine = pl.Series(sorted(patients), dtype=pl.String).implode()
-        transitions = transitions.filter(pl.col("patient").is_in(mine))
-        follow_up = follow_up.filter(pl.col("patient").is_in(mine))
-    if since_ms is not None:
-        opened = pl.col("clock_ms").first().over("alert_id")
-        transitions = transitions.filter(opened >= since_ms)
-        follow_up = follow_up.filter(pl.col("newest_ms") >= since_ms).with_columns(
-            pl.max_horizontal("first_ms", pl.lit(since_ms)).alias("first_ms")
-        )
+    opened = pl.col("clock_ms").first().over("alert_id")
+    transitions = judged.transitions.filter(opened >= since_ms)
+    follow_up = judged.follow_up.filter(pl.col("newest_ms") >= since_ms).with_columns(
+        pl.max_horizontal("first_ms", pl.lit(since_ms)).alias("first_ms")
+    )
     return dataclasses.replace(judged, transitions=transitions, follow_up=follow_up)

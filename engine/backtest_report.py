@@ -16,7 +16,7 @@ from engine.backtest_measures import Interval, Measures, daily
 from engine.backtest_study import Side, Study, card
 from engine.ecg_report import template
 from engine.reorder import Delays
-from rules.explain import notice, number_text
+from rules.explain import limit_text, notice, number_text
 from rules.model import Protocol
 
 __all__ = ["page", "pieces", "write_report"]
@@ -180,7 +180,7 @@ def _changes(found: Study) -> list[str]:
 
 
 def _value(value: float | None) -> str:
-    return "non fixée" if value is None else number_text(value, 2)
+    return "non fixée" if value is None else limit_text(value)
 
 
 def _shown(side: Side, alerts: pl.DataFrame) -> list[_Shown]:

@@ -37,14 +37,13 @@ Spans = Sequence[tuple[str, list[float]]]
 class Terms:
     """What alerts are judged by: outcomes, the window before them, the zone of days, and what an answer takes.
 
-    `patients` and `since_ms` (ms UTC of the line's clock) say whose alerts are counted, and from when on; None: all.
+    `since_ms` (ms UTC of the line's clock) says from when on alerts are counted; None: all are.
     """
 
     outcomes: pl.DataFrame = field(default_factory=OUTCOMES.to_frame)
     window_days: float = 30.0
     zone: str = "Europe/Paris"
     work: Workload = field(default_factory=Workload)
-    patients: frozenset[str] | None = None
     since_ms: int | None = None
 
     @property
@@ -156,8 +155,9 @@ def beside(mine: Side, theirs: Side | None, terms: Terms, changes: Mapping[str, 
 
 
 def side(judged: Judged, loaded: Loaded, terms: Terms) -> Side:
-    """Say what was judged is worth, for those patients and that time that the terms count."""
-    judged = only(judged, terms.patients, terms.since_ms)
+    """Say what was judged is worth, for the time that the terms count."""
+    if terms.since_ms is not None:
+        judged = only(judged, terms.since_ms)
     alerts = episodes(judged)
 
     def worth(some: pl.DataFrame) -> Measures:

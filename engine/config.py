@@ -40,6 +40,9 @@ class Settings(BaseModel):
     protocols: tuple[str, ...] = Field(
         ("insuffisance_cardiaque",), min_length=1, description="files, or names of shipped protocols"
     )
+    candidates: tuple[str, ...] = Field(
+        (), description="files: other versions of these, tried on live data and shown to cardiologists alone"
+    )
     unsigned_protocols: Literal["warn", "refuse"] = Field(
         "warn", description="protocols that nobody signed, altered or out of validity: warn, or do not start"
     )
@@ -87,10 +90,12 @@ class Settings(BaseModel):
     @classmethod
     def _list(cls, given: Any) -> Any:  # noqa: ANN401 - as it came, before validation
         """Read a list from one word of the environment: names apart by commas."""
-        if isinstance(given, dict) and isinstance(given.get("protocols"), str):
-            names = [name.strip() for name in given["protocols"].split(",")]
-            return {**given, "protocols": [name for name in names if name]}
-        return given
+        if not isinstance(given, dict):
+            return given
+        lists = {key: given[key] for key in ("protocols", "candidates") if isinstance(given.get(key), str)}
+        return given | {
+            key: [name.strip() for name in text.split(",") if name.strip()] for key, text in lists.items()
+        }
 
     @field_validator("log")
     @classmethod

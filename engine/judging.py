@@ -5,7 +5,7 @@ changed limit or condition can change: features stay as they are. So a back-test
 (`engine.found`), by the same code as the line.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from kernels._types import Int
 from kernels.advance import Plan
 from kernels.directory import ID_BYTES
 
-__all__ = ["Block", "Found", "Judge", "LimitSet", "Verdicts", "patient_order"]
+__all__ = ["Block", "Found", "Judge", "LimitSet", "Verdicts", "patient_order", "some"]
 
 _TRANSITIONS = 65_536
 """Room for transitions in one call of the lifecycle kernels; they go on where it was full."""
@@ -73,6 +73,22 @@ class Found:
 
     def __len__(self) -> int:
         return len(self.slot)
+
+
+def some(found: Found, keep: npt.NDArray[np.bool_]) -> Found:
+    """Give some events of what was found, bool[events], with their rows of each block; the rest is the same."""
+    if keep.all():
+        return found
+    place = np.cumsum(keep, dtype=np.int64) - 1
+    blocks = []
+    for block in found.blocks:
+        rows = keep[block.event]
+        event = place[block.event[rows]].astype(np.int32)
+        blocks.append(Block(event, [values[rows] for values in block.values]))
+    columns = {
+        name: getattr(found, name)[keep] for name in ("slot", "mask", "t_ms", "now_ms", "clock_ms", "close")
+    }
+    return replace(found, **columns, blocks=blocks)
 
 
 @dataclass(slots=True)

@@ -4,8 +4,8 @@ An act holds from its place in the log on, for whatever is judged after it. Of s
 its own time counts, whatever the order of arrival. A limit that nobody has of their own has no column in the state:
 the first act about it makes one.
 
-A delay that runs meanwhile goes on: what it raises on a tick tells the limits that it was judged by, those of before
-the act. They are remembered until the group of rules is judged anew.
+A delay that runs meanwhile goes on: what it brings on a tick tells the limits that it was judged by, those of before
+the act. Where one runs they are remembered until the group of rules is judged anew.
 
 An act is about a patient alone, or tells the patient which limit the cell has set. The first that there is of: an act
 about the patient, the book's entry for the patient, an act of the patient's cell, the rest of the book, the default.
@@ -29,12 +29,25 @@ from ingest.decode import LimitAct, act_of
 from ingest.packet import SET, SET_OF_CELL, TAKE_BACK_OF_CELL
 from ingest.signals import MILLI
 from kernels.advance import Plan
+from kernels.lifecycle import NORMAL
 from rules.limits import words_of
 
 __all__ = ["Limits"]
 
 _SAVED = "limit_acts"
+_SAVED_WORDS = "limit_words"
 _SAVED_BEFORE = "limits_before"
+
+_ROW = np.dtype(
+    [
+        ("slot", "<i4"), ("q", "<i4"), ("of_cell", "?"), ("t_ms", "<i8"), ("seq", "<i8"), ("device", "<u8"),
+        ("milli", "<i8"), ("words", "<i4"),
+    ]
+)  # fmt: skip
+"""An act in a checkpoint."""
+
+_NONE = -(1 << 62)
+"""In the place of thousandths: taken back."""
 _KEPT = 65_536
 """Patients' limits of which it is remembered where they come from."""
 
@@ -89,6 +102,11 @@ class Limits:
         """Thousandths that acts have put in force."""
         self._before: dict[int, dict[tuple[int, int], tuple[float, int]]] = {}
         """Of a slot, by group and limit: value and origin by which it was judged last, where an act changed it."""
+        self._waiting = np.zeros(0, np.bool_)
+        """Slots that are in `_before`."""
+        self._everyone: dict[int, int] = {}
+        """Thousandths of limits of the cell that hold for all, by `put_for_all`."""
+        self._saved: dict[str, npt.NDArray[np.generic]] | None = None
         self._known: dict[tuple[int, int], int] = {}
         self._index: dict[str, int] = {}
         self.origins: list[str] = []
@@ -99,10 +117,10 @@ class Limits:
             for names in [row.protocol.limits_of(row.rule) if row.rule is not None else ()]
         ]
         self._group = np.array([row.group for row in program.rule_rows], np.int64)
-        self._groups_of: dict[int, set[int]] = {}
-        for row, places in zip(program.rule_rows, rules, strict=True):
+        self._rules_of: dict[int, list[int]] = {}
+        for r, places in enumerate(rules):
             for q in places:
-                self._groups_of.setdefault(q, set()).add(row.group)
+                self._rules_of.setdefault(q, []).append(r)
         self._of_rule = np.full((len(rules), max(map(len, rules), default=0)), -1, np.int32)
         for r, places in enumerate(rules):
             self._of_rule[r, : len(places)] = places
@@ -124,9 +142,12 @@ class Limits:
     def apply(self, batch: Batch, row: int, slot: int) -> LimitSet:
         """Put an act that is news in force; give what `put` takes."""
         q, of_cell, act = self._read(batch, row)
-        now = self._now(slot, q)
-        for g in self._groups_of.get(q, ()):
-            self._before.setdefault(slot, {}).setdefault((g, q), now)
+        phase = self._state.arrays["phase"][slot]
+        under_way = {int(self._group[r]) for r in self._rules_of.get(q, ()) if phase[r] != NORMAL}
+        if under_way:
+            now = self._now(slot, q)
+            for g in under_way:
+                self._remember(slot, g, q, now)
         self._take((slot, q, of_cell), act)
         return LimitSet(slot, limit_key(*self._names[q]), act.milli, of_cell)
 
@@ -135,6 +156,22 @@ class Limits:
         q = self._legal(given.key, given.milli)
         if q >= 0:
             self._set((given.slot, q, given.of_cell), given.milli)
+
+    def put_for_all(self, key: int, milli: int, slots: I32) -> None:
+        """Put a limit of the cell in force for all patients, slots int32[n], who have none of their own."""
+        q = self._legal(key, milli)
+        if q < 0:
+            return
+        self._everyone[q] = milli
+        column = self._column(q)
+        self._state.arrays["limits"][slots, column] = milli / MILLI
+        own = self._roster.owners(*self._names[q])
+        for slot, patient in zip(slots.tolist(), self._state.patient_ids(slots), strict=True) if own else ():
+            if patient in own:
+                self._set((slot, q, True), milli)
+        for slot, other, of_cell in list(self._said):
+            if other == q and not of_cell:
+                self._set((slot, q, True), milli)
 
     def _read(self, batch: Batch, row: int) -> tuple[int, bool, _Act]:
         """Read an act, whether it is of the cell, and the place of its limit, as `_legal` gives it."""
@@ -159,13 +196,12 @@ class Limits:
 
     def _take(self, place: _Place, act: _Act) -> None:
         self._acts[place] = act
+        self._saved = None
         self._set(place, act.milli)
 
     def _set(self, place: _Place, milli: int | None) -> None:
         slot, q, _ = place
-        column = int(self._plan.limit_column[q])
-        if column < 0:
-            column = self._plan.limit_column[q] = self._state.widen(float(self._plan.limit_default[q]))
+        column = self._column(q)
         if milli is None:
             self._said.pop(place, None)
         else:
@@ -176,14 +212,21 @@ class Limits:
             (patient,) = self._state.patient_ids(np.array([slot]))
             value, _ = self._roster.in_force(patient, *self._names[q])
         else:
-            value = self._said[by] / MILLI
+            value = self._said.get(by, self._everyone.get(q, 0)) / MILLI
         self._state.arrays["limits"][slot, column] = value
+
+    def _column(self, q: int) -> int:
+        """Give the column of a limit in the state, made where there is none yet."""
+        column = int(self._plan.limit_column[q])
+        if column < 0:
+            column = self._plan.limit_column[q] = self._state.widen(float(self._plan.limit_default[q]))
+        return column
 
     def _by(self, slot: int, q: int) -> _Place | None:
         """Give the act that a limit is in force by; None where it is the roster's."""
         if (slot, q, False) in self._said:
             return slot, q, False
-        if (slot, q, True) in self._said:
+        if (slot, q, True) in self._said or q in self._everyone:
             (patient,) = self._state.patient_ids(np.array([slot]))
             return None if self._roster.own(patient, *self._names[q]) else (slot, q, True)
         return None
@@ -248,16 +291,24 @@ class Limits:
 
     def judged(self, group: int, slots: I32) -> None:
         """Hear that a group of rules was judged anew for some patients."""
-        if not self._before or not len(slots):
+        if not self._before:
             return
-        waiting = np.zeros(self._state.used, np.bool_)
-        waiting[list(self._before)] = True
-        for slot in np.unique(slots[waiting[slots]]).tolist():
+        known = slots[slots < len(self._waiting)]
+        for slot in np.unique(known[self._waiting[known]]).tolist():
             then = {place: was for place, was in self._before[slot].items() if place[0] != group}
             if then:
                 self._before[slot] = then
             else:
                 del self._before[slot]
+                self._waiting[slot] = False
+
+    def _remember(self, slot: int, group: int, q: int, now: tuple[float, int]) -> None:
+        self._before.setdefault(slot, {}).setdefault((group, q), now)
+        if slot >= len(self._waiting):
+            wider = np.zeros(max(2 * len(self._waiting), slot + 1), np.bool_)
+            wider[: len(self._waiting)] = self._waiting
+            self._waiting = wider
+        self._waiting[slot] = True
 
     def swap(self, group: int, slot: int) -> None:
         """Put the limits that a group was judged by in the state, or back: for evidence, which is made of the state."""
@@ -287,9 +338,8 @@ class Limits:
             else:
                 act = self._acts[by]
                 date = datetime.fromtimestamp(act.t_ms / 1000, self._zone).date()
-                member = self._roster.members.get(patient)
-                cell = (member.cell if member else None) or ""
-                words = words_of("cell" if by[2] else "patient", cell, act.author, date, act.text)
+                # Which cell that is, the log does not say, and the roster may be another by now.
+                words = words_of("cell" if by[2] else "patient", "", act.author, date, act.text)
             known = self._known[slot, q] = self._intern(words)
         return known
 
@@ -302,28 +352,38 @@ class Limits:
     # Checkpoints ---------------------------------------------------------------------------------------------
 
     def snapshot(self) -> dict[str, npt.NDArray[np.generic]]:
-        """Give the acts that count, for a checkpoint: one array of bytes."""
-        # Who and why are few: a cell's limit is said to each patient in the same words.
-        words: dict[tuple[str, str], int] = {}
-        rows = [
-            [
-                *place, act.t_ms, act.seq, act.device, act.milli,
-                words.setdefault((act.author, act.text), len(words)),
-            ]
-            for place, act in sorted(self._acts.items())
-        ]  # fmt: skip
+        """Give the acts that count, and what is remembered of before them, for a checkpoint."""
+        if self._saved is None:
+            # Who and why are few: a cell's limit is said to each patient in the same words.
+            words: dict[tuple[str, str], int] = {}
+            rows = [
+                (
+                    *place, act.t_ms, act.seq, act.device, _NONE if act.milli is None else act.milli,
+                    words.setdefault((act.author, act.text), len(words)),
+                )
+                for place, act in self._acts.items()
+            ]  # fmt: skip
+            made = np.array(rows, _ROW)
+            self._saved = {
+                _SAVED: made[np.argsort(made[["slot", "q", "of_cell"]], kind="stable")].view(np.uint8),
+                _SAVED_WORDS: _json(list(words)),
+            }
         before = [
             [slot, *place, value, self.origins[origin]]
-            for slot, then in self._before.items()
+            for slot, then in sorted(self._before.items())
             for place, (value, origin) in then.items()
         ]
-        said = {_SAVED: [list(words), rows], _SAVED_BEFORE: before}
-        return {name: np.frombuffer(json.dumps(each).encode(), np.uint8) for name, each in said.items()}
+        return self._saved | {_SAVED_BEFORE: _json(before)}
 
     def restore(self, arrays: dict[str, npt.NDArray[np.generic]]) -> None:
         """Put the acts of a checkpoint in force; the state's patients are there, placed anew."""
-        words, rows = json.loads(arrays[_SAVED].tobytes())
-        for slot, q, of_cell, *act, said in rows:
-            self._take((slot, q, of_cell), _Act(*act, *words[said]))
+        words = json.loads(arrays[_SAVED_WORDS].tobytes())
+        for slot, q, of_cell, t_ms, seq, device, milli, said in arrays[_SAVED].view(_ROW).tolist():
+            known = None if milli == _NONE else milli
+            self._take((slot, q, of_cell), _Act(t_ms, seq, device, known, *words[said]))
         for slot, group, q, value, origin in json.loads(arrays[_SAVED_BEFORE].tobytes()):
-            self._before.setdefault(slot, {})[group, q] = value, self._intern(origin)
+            self._remember(slot, group, q, (value, self._intern(origin)))
+
+
+def _json(content: object) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(json.dumps(content).encode(), np.uint8)

@@ -10,7 +10,7 @@ from rules.errors import Mistake, ProtocolError, close_names
 from rules.protocol import Protocol, check_together, load, loads
 from rules.template import filled
 
-__all__ = ["begin", "find", "load_all", "load_own", "shipped"]
+__all__ = ["begin", "find", "load_all", "load_candidates", "load_own", "shipped"]
 
 _SHIPPED = Path(rules.__file__).parent / "protocols"
 
@@ -77,6 +77,34 @@ def begin(name: str, path: Path, title: str, line: str, problem: str) -> Path:
     with path.open("x", encoding="utf-8") as file:
         file.write(text)
     return path
+
+
+def load_candidates(given: Sequence[str | Path], in_force: Sequence[Protocol]) -> list[Protocol]:
+    """Read other versions of protocols in force.
+
+    Raises
+    ------
+    ProtocolError
+        With every mistake of the first file that has any, or where one is no other version of a protocol in force, is
+        the second of one, or does not go together with the others.
+    """
+    out: list[Protocol] = []
+    for each in given:
+        candidate = load(find(each), protocol_signals(), STATISTICS)
+        same = next((protocol for protocol in in_force if protocol.id == candidate.id), None)
+        what = ""
+        if same is None:
+            what = f"{candidate.id} is not among the protocols in force"
+        elif same.hash == candidate.hash:
+            what = f"is the version of {candidate.id} that is in force"
+        elif any(other.id == candidate.id for other in out):
+            what = f"is a second candidate for {candidate.id}"
+        if what:
+            legal = f"one other version each of {', '.join(protocol.id for protocol in in_force)}"
+            raise ProtocolError([Mistake(str(each), 0, "", what, legal)])
+        check_together([candidate if protocol.id == candidate.id else protocol for protocol in in_force])
+        out.append(candidate)
+    return out
 
 
 def load_all(given: Sequence[str | Path]) -> list[Protocol]:

@@ -44,8 +44,8 @@ class SignalAt:
 class Site:
     """What is known of a site: a name in a column, a folder, or a file.
 
-    `days_share` is of days from each patient's first reading to the end of all data, those with a reading. `silent` are
-    patients with a gap of more than `Quality.silent_days`. `by_day` has the readings of each day from
+    `days_share` is of days from each patient's first reading to the end of the site's, those with a reading. `silent`
+    are patients with a gap of more than `Quality.silent_days`. `by_day` has the readings of each day from
     `Quality.first_day` on.
     """
 

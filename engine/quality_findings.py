@@ -318,12 +318,15 @@ def silences(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
     """Give days expected and days with data of each person, whether a silence was too long, and the longest.
 
-    Days are expected from a person's first to the last day of the whole input: who left is silent too.
+    Days are expected from a person's first to the last day of the site: who left is silent too.
     """
     days = tally.days.astype(np.int64)
     there = days[:, 2] > 0
-    expected = np.where(there, tally.last_day - days[:, 0] + 1, 0)
-    longest = np.where(there, np.maximum(days[:, 3], tally.last_day - days[:, 1]), 0)
+    # The last day that has a reading; `group_of` of who has none is not looked at.
+    ends = np.array([int(np.flatnonzero(each)[-1]) if each.any() else 0 for each in tally.by_day])
+    end = np.maximum(ends[tally.group_of] + kernel.FIRST_DAY, days[:, 1])
+    expected = np.where(there, end - days[:, 0] + 1, 0)
+    longest = np.where(there, np.maximum(days[:, 3], end - days[:, 1]), 0)
     return expected, days[:, 2], longest > tally.silent_days, longest
 
 

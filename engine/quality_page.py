@@ -9,24 +9,28 @@ from engine.ecg_report import template
 from engine.quality import SITE_COLUMNS, Quality, Site, figures
 from engine.quality_words import said
 
-__all__ = ["write_page"]
+__all__ = ["body", "write_page"]
 
 
 def write_page(found: Quality, path: Path) -> None:
     """Write the page; the same files give the same bytes."""
-    page = template("quality.html").render(
-        found=found,
-        columns=SITE_COLUMNS,
-        sites=[(site, figures(site), _plot(found, site)) for site in found.sites],
-        serious=[said(each) for each in found.findings if each.serious],
-        others=[said(each) for each in found.findings if not each.serious],
-        readings=sum(site.readings for site in found.sites),
-        units=[
+    path.write_text(template("quality.html").render(body(found)), encoding="utf-8")
+
+
+def body(found: Quality) -> dict[str, object]:
+    """Give what ``quality_body.html`` shows, of this page and of a replay's."""
+    return {
+        "found": found,
+        "columns": SITE_COLUMNS,
+        "sites": [(site, figures(site), _plot(found, site)) for site in found.sites],
+        "serious": [said(each) for each in found.findings if each.serious],
+        "others": [said(each) for each in found.findings if not each.serious],
+        "readings": sum(site.readings for site in found.sites),
+        "units": [
             (signal, ", ".join(f"{unit or '(none)'} {count:,}" for unit, count in each.items()))
             for signal, each in found.units.items()
         ],
-    )
-    path.write_text(page, encoding="utf-8")
+    }
 
 
 def _plot(found: Quality, site: Site) -> str:

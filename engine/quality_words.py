@@ -81,11 +81,11 @@ _SAID: dict[str, Callable[[Finding], str]] = {
         f"{_of(f, 'pressures')} have the diastolic above the systolic: two columns exchanged"
     ),
     "silent": lambda f: (
-        f"{_of(f, 'patients')} have a gap of more than {f.detail['days']} days, up to the end of the data; the longest "
-        f"is {f.detail['longest']} days"
+        f"{_of(f, 'patients')} have a gap of more than {f.detail['days']} days, also up to the end of the site's data; "
+        f"the longest is {f.detail['longest']} days"
     ),
     "few_days": lambda f: (
-        f"only {_of(f, 'patient-days')} have a reading, from each first reading to the end of the data"
+        f"only {_of(f, 'patient-days')} have a reading, from each first reading to the end of the site's"
     ),
     "constant": lambda f: (
         f"{_of(f, 'patients')} have always the same value, up to {f.detail['longest']} times: a stuck device, "

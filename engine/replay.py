@@ -13,14 +13,13 @@ from pathlib import Path
 
 import polars as pl
 
-from engine import feature_rows, replay_state, replay_strips
+from engine import feature_rows, quality_page, replay_page, replay_state, replay_strips
 from engine.card import file_hash, input_hash, made_with, plain_command, protocols_of, write_card
 from engine.line import Line
 from engine.load import Loaded, load
 from engine.program import Options
 from engine.progress import SILENT, Progress
 from engine.quality import Quality
-from engine.quality_page import write_page
 from engine.replay_input import Asked, Input, Taken, is_log_among, open_input
 from engine.replay_summary import AlertCounts, Summary, summarise
 from engine.report import merge
@@ -78,8 +77,8 @@ def replay(  # noqa: PLR0913 - an option is a parameter
     protocols : sequence
         Files, or names of shipped protocols.
     out : Path
-        Folder for alerts.parquet, quarantine.parquet, summary.json, summary.txt and strips/; of files quality.json and
-        quality.html too, before the first reading goes through the line; card.json. Made if it is not there.
+        Folder for alerts.parquet, quarantine.parquet, summary.json, summary.txt, card.json, report.html and strips/; of
+        files quality.json and quality.html too, before the first reading goes through. Made if it is not there.
     mapping : Mappings, optional
         How tables are read.
     zone : str
@@ -140,7 +139,9 @@ def replay(  # noqa: PLR0913 - an option is a parameter
                 run.go_back(progress)
             run.go(commit_s, progress)
             summary = run.finish(out, rouge, quality, content)
-        write_card(_card(summary, loaded, asked, out / "alerts.parquet", command), out / "card.json")
+        card = _card(summary, loaded, asked, out / "alerts.parquet", command)
+        write_card(card, out / "card.json")
+        replay_page.write_page(summary, card, quality, out / "report.html")
         replay_strips.write(out, source, progress)
         then(out, progress)
         done = True
@@ -160,7 +161,7 @@ def _quality(source: Input, out: Path, progress: Progress) -> Quality | None:
             path.unlink(missing_ok=True)
         return None
     found.write(paths[0])
-    write_page(found, paths[1])
+    quality_page.write_page(found, paths[1])
     if found.serious:
         progress.note(
             f"data quality: {found.serious:,} findings by which the replay is likely to be wrong: {paths[1]}"
@@ -229,6 +230,7 @@ class _Run:
         segments, counts, self._held = found
         self._open(segments)
         self._readings = counts["readings"]
+        self._committed = True
         self._start = self._line.next_offset
         progress.note(f"going on at {self._start:,} of {self._source.end:,}")
 

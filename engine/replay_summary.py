@@ -18,12 +18,13 @@ from rules.explain import notice
 from rules.levels import Level
 from rules.protocol import Protocol
 
-__all__ = ["AlertCounts", "Summary", "summarise"]
+__all__ = ["ROUGE", "AlertCounts", "Summary", "summarise"]
 
-_ROUGE = {
+ROUGE = {
     "at-recovery": "each ROUGE is taken to be closed when its condition ends, as no person is in the input",
     "never": "a ROUGE stays open until an act of the cell in the input closes it",
 }
+"""What was assumed of a ROUGE, in words."""
 
 
 _SHOWN = 20
@@ -120,7 +121,7 @@ class Summary:
             lines.append(f"  {each.rule:{width}} {each.level:9} {each.count:16,} {rate:>23}")
         arrival = self.time_basis == "arrival"
         lines.append(f"time: {'order of arrival' if arrival else 'event time, as if nothing had been late'}")
-        lines.append(f"ROUGE: {_ROUGE[self.rouge]}")
+        lines.append(f"ROUGE: {ROUGE[self.rouge]}")
         lines += [
             f"protocol {used.id} {used.version} {used.hash}" + (f": {used.notice}" if used.notice else "")
             for used in self.protocols
@@ -129,7 +130,7 @@ class Summary:
         lines += [f"note: {note}" for note in self.notes]
         if self.quality is not None:
             count = f"{len(self.quality):,} findings" if self.quality else "nothing"
-            lines.append(f"data quality: {count} by which it is likely to be wrong; see quality.html")
+            lines.append(f"data quality: {count} by which it is likely to be wrong; see report.html")
             lines += [f"  {each}" for each in self.quality[:_SHOWN]]
         return "\n".join(lines)
 

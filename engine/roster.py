@@ -85,6 +85,14 @@ class Roster:
                 for key, value in member.limits.items():
                     limits[slot, self._keys.index(key)] = value
 
+    def owners(self, protocol_id: str, limit: str) -> frozenset[str]:
+        """Give who has a limit of their own here."""
+        key = self._index[protocol_id], limit
+        named = {patient for patient, member in self.members.items() if key in member.limits}
+        return frozenset(
+            named | {each for each in self._alone if self.book.of_patient(protocol_id, limit, each)}
+        )
+
     def own(self, patient: str, protocol_id: str, limit: str) -> bool:
         """Say whether a patient has a limit of their own here, over which no limit of the cell holds."""
         member = self.members.get(patient)

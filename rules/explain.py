@@ -12,7 +12,15 @@ from functools import lru_cache
 
 from rules.model import Figure, Protocol, Rule
 
-__all__ = ["UNDETERMINED", "figure_text", "notice", "number_text", "sentence", "silence_sentence"]
+__all__ = [
+    "UNDETERMINED",
+    "figure_text",
+    "limit_text",
+    "notice",
+    "number_text",
+    "sentence",
+    "silence_sentence",
+]
 
 UNDETERMINED = "non déterminé"
 
@@ -30,6 +38,12 @@ _HOURS_TO_DAYS = 7
 
 
 @lru_cache(_KEPT)
+def limit_text(value: float) -> str:
+    """Write a limit with the decimals that it has, at most three: ``2``, ``1,125``, ``−2,5``."""
+    text = f"{value:.3f}".rstrip("0").rstrip(".").replace(".", ",")
+    return text.replace("-", "−")
+
+
 def number_text(value: float, decimals: int, *, signed: bool = False) -> str:
     """Write a number as French people do: ``82,4``, ``12 500``, ``−2,0``.
 

@@ -9,7 +9,7 @@ import pytest
 from engine.acts import SOURCE, setting
 from engine.backtest import History, changed_limits, features_key
 from engine.backtest_evidence import seen
-from engine.backtest_judge import TRANSITIONS, only
+from engine.backtest_judge import TRANSITIONS, Holding, only
 from engine.backtest_measures import episodes
 from engine.backtest_study import with_limits
 from engine.found import FoundError
@@ -152,7 +152,7 @@ def test_limits_of_a_cell_that_hold_throughout_are_as_if_acts_had_said_so_first(
     known = [mine, *(act(p, 2.5, 2, of_cell=True) for p in patients)]
     later = logged("later.log", known, [act(p, 3.0, 3, of_cell=True) for p in patients])
     history = History(asked(later), tmp_path / "kept", shards=2)
-    judged = history.judge(load([HEART]), of_cell={(HEART, "gain_3d_kg"): 1.25})
+    judged = history.judge(load([HEART]), Holding({(HEART, "gain_3d_kg"): 1.25}))
     theirs = replayed(throughout, HEART, tmp_path / "out")
     assert judged.transitions.equals(theirs)
     says_what_the_line_says(judged, load([HEART]), tmp_path / "out")
@@ -172,21 +172,53 @@ def test_limits_of_a_cell_that_hold_throughout_are_as_if_acts_had_said_so_first(
 )
 def test_limits_of_a_cell_that_cannot_be_judged_are_refused(cohort, tmp_path, limits, said):
     with pytest.raises(ValueError, match=said):
-        History(asked(cohort / "cohort.log"), tmp_path).judge(load([HEART]), of_cell=limits)
+        History(asked(cohort / "cohort.log"), tmp_path).judge(load([HEART]), Holding(limits))
 
 
 def test_some_patients_from_some_time_on(cohort, tmp_path):
-    judged = History(asked(cohort / "cohort.log"), tmp_path).judge(load([HEART]))
-    alerts = episodes(judged)
-    patients = set(alerts["patient"].unique().to_list()[:5])
+    history = History(asked(cohort / "cohort.log"), tmp_path)
+    whole = history.judge(load([HEART]))
+    alerts = episodes(whole)
+    patients = frozenset(alerts["patient"].unique().sort().to_list()[:5])
     since = int(alerts["opened_ms"].median())
-    some = episodes(only(judged, patients, since))
-    wanted = alerts.filter(pl.col("patient").is_in(list(patients)), pl.col("opened_ms") >= since)
-    assert some.equals(wanted)
+    judged = history.judge(load([HEART]), Holding(patients=patients))
+    mine = pl.col("patient").is_in(list(patients))
+    assert judged.transitions.equals(whole.transitions.filter(mine))
+    assert judged.follow_up.equals(whole.follow_up.filter(mine))
+    assert judged.undetermined != whole.undetermined
+    some = episodes(only(judged, since))
+    assert some.equals(alerts.filter(mine, pl.col("opened_ms") >= since))
     assert len(some)
-    follow_up = only(judged, patients, since).follow_up
-    assert set(follow_up["patient"]) == patients
-    assert follow_up["first_ms"].min() == since
+    assert only(judged, since).follow_up["first_ms"].min() == since
+
+
+def test_limits_of_a_cell_that_hold_from_some_time_on_are_as_if_acts_had_said_so_then(cohort, tmp_path):
+    """Whatever stands open goes on; what the new limit finds is raised from then on."""
+    reader = LogReader(cohort / "cohort.log")
+    entries = reader.read(reader.first_offset, 1 << 30, 1 << 20)
+    reader.close()
+    patients = sorted(set(patients_of(entries)))
+    begun, at = entries[0].receipt_ms, entries[len(entries) // 2]
+
+    def acts(value, seq, t_ms):
+        said = HEART, "gain_3d_kg", value, "jean.roy", "essai"
+        return b"".join(
+            setting(each, *said, of_cell=True, workplace="desk", seq=seq, t_ms=t_ms) for each in patients
+        )
+
+    logs = {}
+    for name in ("base", "acts"):
+        logs[name] = tmp_path / f"{name}.log"
+        with Log.open(logs[name]) as log:
+            log.append(SOURCE, acts(2.5, 1, begun), begun).result(10)
+            for entry in entries:
+                if name == "acts" and entry.offset == at.offset:
+                    log.append(SOURCE, acts(1.25, 2, at.receipt_ms), at.receipt_ms).result(10)
+                log.append(entry.source, entry.body, entry.receipt_ms).result(10)
+    history = History(asked(logs["base"]), tmp_path / "kept")
+    judged = history.judge(load([HEART]), Holding({(HEART, "gain_3d_kg"): 1.25}, at.receipt_ms))
+    assert judged.transitions.equals(replayed(logs["acts"], HEART, tmp_path / "out"))
+    assert not judged.transitions.equals(history.judge(load([HEART])).transitions)
 
 
 BOOK = """

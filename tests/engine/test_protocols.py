@@ -31,6 +31,41 @@ def test_one_protocol_twice_is_refused():
         protocols.load_all(["covidom", "covidom"])
 
 
+@pytest.fixture
+def other(tmp_path):
+    """Another version of a shipped protocol, written as `text` says."""
+
+    def make(name="other.toml", was='version = "0.1.0"', now='version = "0.2.0"', of="covidom"):
+        text = protocols.find(of).read_text(encoding="utf-8")
+        assert was in text
+        (tmp_path / name).write_text(text.replace(was, now, 1), encoding="utf-8")
+        return tmp_path / name
+
+    return make
+
+
+def test_other_versions_of_protocols_in_force_are_candidates(other):
+    in_force = protocols.load_all(["insuffisance_cardiaque", "covidom"])
+    (candidate,) = protocols.load_candidates([other()], in_force)
+    assert (candidate.id, candidate.version) == ("covidom", "0.2.0")
+    assert protocols.load_candidates([], in_force) == []
+
+
+def test_what_is_no_candidate_is_refused(other):
+    in_force = protocols.load_all(["covidom"])
+    of = "insuffisance_cardiaque"
+    for given, said in (
+        (
+            [other("heart.toml", of=of)],
+            f"{of} is not among the protocols in force.*one other version each of covidom",
+        ),
+        ([protocols.find("covidom")], "is the version of covidom that is in force"),
+        ([other(), other("second.toml", now='version = "0.3.0"')], "is a second candidate for covidom"),
+    ):
+        with pytest.raises(ProtocolError, match=said):
+            protocols.load_candidates(given, in_force)
+
+
 def test_a_new_protocol_passes_its_own_tests_and_is_not_overwritten(tmp_path):
     path = protocols.begin("poids_nord", tmp_path / "p.toml", "Poids", "insuffisance cardiaque", "congestion")
     (protocol,) = protocols.load_all([path])

@@ -221,3 +221,13 @@ def test_what_has_no_columns_to_look_at_is_refused(tmp_path):
         inspect([tmp_path / "log"])
     (tmp_path / "x.csv").write_text("patient,time,signal,value,unit\n")
     assert inspect([tmp_path / "x.csv"]).first_day == ""
+
+
+def test_a_site_that_ended_is_not_silent_since(tmp_path, good):
+    """Days are expected up to the end of the site's own data: an old programme beside a newer one has no gaps."""
+    old = good.filter(~nord | (time < "2026-03-15"))
+    report = look(tmp_path, old)
+    assert [(site.name, site.silent, site.days_share) for site in report.sites] == [
+        ("nord", 0, 1),
+        ("sud", 0, 1),
+    ]

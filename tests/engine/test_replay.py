@@ -25,7 +25,7 @@ from rules.alerts import SCHEMA
 
 ROOT = Path(__file__).resolve().parents[2]
 HEART = "insuffisance_cardiaque"
-BESIDE = ("card.json", "quality.html", "quality.json")
+BESIDE = ("card.json", "quality.html", "quality.json", "report.html")
 FILES = ("alerts.parquet", "quarantine.parquet", "summary.json", "summary.txt")
 
 
@@ -210,6 +210,7 @@ def test_a_log_has_a_card_too(cohort, tmp_path):
     card = json.loads((tmp_path / "card.json").read_text())
     assert (card["time_basis"], len(card["input"])) == ("arrival", 32)
     assert not (tmp_path / "quality.json").exists()
+    assert "Data quality" not in (tmp_path / "report.html").read_text()
 
 
 def test_the_quality_of_what_is_replayed_is_beside_it(year, tmp_path):
@@ -222,7 +223,13 @@ def test_the_quality_of_what_is_replayed_is_beside_it(year, tmp_path):
     inspect([year / "files"]).write(tmp_path / "asked.json")
     assert (tmp_path / "asked.json").read_bytes() == (tmp_path / "quality.json").read_bytes()
     assert (tmp_path / "quality.html").read_text().count("<svg") == 3
-    assert "see quality.html" in str(summary)
+    assert "see report.html" in str(summary)
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<svg") == 3
+    assert json.loads((tmp_path / "card.json").read_text())["alerts"] in page
+    assert all(firing.rule in page for firing in summary.firings)
+    assert "non signé" in page
+    assert "http" not in page.replace("http://www.w3.org", "")
 
 
 KILLED_READING = """
@@ -270,14 +277,19 @@ def test_interrupted_when_all_is_through_it_need_not_go_through_again(cohort, tm
     def interrupted(_out, _progress):
         raise KeyboardInterrupt
 
+    subprocess.run(
+        [sys.executable, "-c", KILLED, cohort / "cohort.parquet", tmp_path, "1"], cwd=ROOT, check=False
+    )
+    # Resumed, it comes to its end before the next moment to keep something, and is interrupted then.
     with pytest.raises(KeyboardInterrupt):
-        replay([cohort / "cohort.parquet"], [HEART], tmp_path, commit_s=0, then=interrupted)
+        replay([cohort / "cohort.parquet"], [HEART], tmp_path, resume=True, shards=2, then=interrupted)
     notes, made = Notes(), []
     replay(
         [cohort / "cohort.parquet"],
         [HEART],
         tmp_path,
         resume=True,
+        shards=2,
         progress=notes,
         then=lambda out, _: made.append(out),
     )

@@ -1,6 +1,7 @@
 """The workshop answers what a back-test of the same log finds, from a process that may be killed and comes again."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,12 +14,13 @@ import pytest
 
 from engine import workshop as module
 from engine.backtest import History
-from engine.backtest_judge import only
+from engine.backtest_judge import Holding, only
 from engine.backtest_measures import episodes
 from engine.load import load
 from engine.program import DAY_MS, Options
+from engine.protocols import find
 from engine.replay_input import Asked
-from engine.workshop import Question, Source, Workshop, WorkshopError
+from engine.workshop import SEATS, Question, Source, Workshop, WorkshopError
 from ingest import simulator
 from ingest.formats import Mappings
 
@@ -29,8 +31,15 @@ LIMIT = (HEART, "gain_3d_kg")
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     folder = tmp_path_factory.mktemp("workshop")
-    simulator.simulate(30, 30, 3, folder / "log", format="log", slot_s=600)
-    return Source(folder / "log", folder / "kept", (HEART, COVID))
+    simulator.simulate(60, 30, 8, folder / "log", format="log", slot_s=600)
+    text = find(HEART).read_text(encoding="utf-8")
+    other, count = re.subn(r"(\[limits\.gain_3d_kg\][^\[]*?default = )2\.0", r"\g<1>1.25", text)
+    assert count == 1
+    (folder / "other.toml").write_text(
+        other.replace('version = "0.1.0"', 'version = "0.2.0"', 1), encoding="utf-8"
+    )
+    candidates = ((HEART, str(folder / "other.toml")),)
+    return Source(folder / "log", folder / "kept", (HEART, COVID), candidates=candidates)
 
 
 @pytest.fixture(scope="module")
@@ -41,21 +50,34 @@ def workshop(source):
 
 
 @pytest.fixture(scope="module")
-def judged(source, tmp_path_factory):
-    """What a back-test of the same log gives: with the limits of now, and with one that is tried."""
-    loaded = load([HEART, COVID], options=Options(close_at_recovery=True))
+def history(source, tmp_path_factory):
     asked = Asked((source.log,), Mappings(), source.zone, 4_000_000_000_000)
-    history = History(asked, tmp_path_factory.mktemp("kept"))
-    return [history.judge(loaded, of_cell=each) for each in ({LIMIT: 2.0}, {LIMIT: 1.25}, None)]
+    return History(asked, tmp_path_factory.mktemp("history"))
 
 
 @pytest.fixture(scope="module")
-def patients(judged):
-    return frozenset(judged[0].follow_up["patient"].to_list()[::2])
+def patients(history):
+    everyone = history.judge(load([HEART, COVID])).follow_up
+    return frozenset(everyone["patient"].to_list()[::2])
 
 
-def heart(judged, patients, since_ms=None):
-    return episodes(only(judged, patients, since_ms)).filter(protocol=HEART)
+@pytest.fixture(scope="module")
+def judged(history, patients):
+    """Alerts of a back-test of the same log: as it was live, with the limits of now, with one that is tried."""
+
+    def alerts(value=None, since_ms=None, *, live=False):
+        options = Options() if live else Options(close_at_recovery=True)
+        limits = None if value is None else {LIMIT: value}
+        found = history.judge(load([HEART, COVID], options=options), Holding(limits, since_ms, patients))
+        found = found if since_ms is None else only(found, since_ms)
+        return episodes(found).filter(protocol=HEART)
+
+    return alerts
+
+
+@pytest.fixture(scope="module")
+def last_ms(history):
+    return history.judge(load([HEART, COVID])).kept.last_ms
 
 
 def asking(patients, tried=1.25, **more):
@@ -64,14 +86,14 @@ def asking(patients, tried=1.25, **more):
 
 def test_it_says_what_a_back_test_says_of_those_patients_alone(workshop, judged, patients):
     answer = workshop.ask(asking(patients))
-    base, changed = (heart(each, patients) for each in judged[:2])
+    base, changed = judged(2.0), judged(1.25)
     assert (answer.figures["base"]["alerts"], answer.figures["changed"]["alerts"]) == (
         len(base),
         len(changed),
     )
     assert len(changed) > len(base)
     assert answer.patients == len(patients)
-    assert answer.pieces["changes"] == ["prise de poids en 3 jours : 2,00 → 1,25 kg"]
+    assert answer.pieces["changes"] == ["prise de poids en 3 jours : 2 → 1,25 kg"]
     gained, lost = answer.pieces["counts"]
     assert (gained > 0, gained - lost) == (True, len(changed) - len(base))
     shown = answer.pieces["gained"]
@@ -87,22 +109,42 @@ def test_it_says_what_a_back_test_says_of_those_patients_alone(workshop, judged,
 def test_nothing_tried_is_what_there_is(workshop, judged, patients):
     answer = workshop.ask(asking(patients, None))
     assert set(answer.figures) == {"base"}
-    assert answer.figures["base"]["alerts"] == len(heart(judged[0], patients))
+    assert answer.figures["base"]["alerts"] == len(judged(2.0))
     assert answer.pieces["counts"] is None
 
 
-def test_from_some_time_on_beside_what_was_live(workshop, judged, patients):
-    since = judged[0].kept.last_ms - 7 * DAY_MS
+def test_a_shadow_is_what_was_live_and_what_the_limit_would_have_raised_from_then_on(
+    workshop, judged, patients, last_ms
+):
+    since = last_ms - 20 * DAY_MS
     answer = workshop.ask(asking(patients, since_ms=since, live=True))
     assert answer.since_ms == since
-    assert answer.figures["base"]["alerts"] == len(heart(judged[2], patients, since))
-    assert answer.figures["changed"]["alerts"] == len(heart(judged[1], patients, since))
-    assert len(answer.days) in {7, 8}
+    live, shadow = judged(since_ms=since, live=True), judged(1.25, since)
+    assert answer.figures["base"]["alerts"] == len(live)
+    assert answer.figures["changed"]["alerts"] == len(shadow)
+    # A ROUGE that nobody closed is open still, and opens no other: with its condition it would have ended.
+    assert len(live) < len(judged(2.0, since))
+    # The first readings by the new limit find who has long been above it.
+    assert answer.pieces["counts"][0] > 0
+    assert len(answer.days) in {20, 21}
+
+
+def test_another_version_in_the_shadow_beside_what_was_live(workshop, judged, patients):
+    """Its limit is the one that was tried above: the same alerts."""
+    answer = workshop.ask(Question(patients, HEART, {}, {}, live=True, candidate=True))
+    assert answer.figures["base"]["alerts"] == len(judged(live=True))
+    assert answer.figures["changed"]["alerts"] == len(judged(1.25))
+    mine = workshop.ask(Question(patients, HEART, {LIMIT: 5.0}, {}, candidate=True))
+    assert mine.figures["changed"]["alerts"] < answer.figures["changed"]["alerts"]
+
+
+def test_limits_that_the_protocols_do_not_have_hold_for_nobody(workshop, judged, patients):
+    now = {LIMIT: 2.0, (HEART, "gone_kg"): 1.0, ("gone", "gain_3d_kg"): 1.0, (HEART, "spo2_low"): 400.0}
+    assert workshop.ask(Question(patients, HEART, now, {})).figures["base"]["alerts"] == len(judged(2.0))
 
 
 def test_outcomes_are_held_against_both_sides(workshop, judged, patients):
-    base = heart(judged[0], patients)
-    seen = base.filter(pl.col("clinical")).row(0, named=True)
+    seen = judged(2.0).filter(pl.col("clinical")).row(0, named=True)
     known = ((seen["patient"], seen["opened_ms"] + 1000, "in_hospital"),)
     assert workshop.ask(asking(patients, 5.0)).figures["base"]["outcomes"] == 0
     answer = workshop.ask(asking(patients, 5.0, outcomes=known))
@@ -110,15 +152,51 @@ def test_outcomes_are_held_against_both_sides(workshop, judged, patients):
 
 
 @pytest.mark.parametrize(
-    ("tried", "said"),
+    ("tried", "detail"),
     [
         ({LIMIT: 50.0}, "legal are 0.5 to 5 kg"),
         ({(HEART, "dry_weight_kg"): 70.0}, "where no feature uses it"),
     ],
 )
-def test_what_cannot_be_asked_is_said(workshop, patients, tried, said):
-    with pytest.raises(WorkshopError, match=said):
+def test_what_cannot_be_asked_is_said_and_why_is_logged(workshop, patients, caplog, tried, detail):
+    with pytest.raises(WorkshopError, match="n’a pas pu être calculé"):
         workshop.ask(Question(patients, HEART, {}, tried))
+    assert detail in caplog.text
+    assert workshop.ask(asking(patients)).patients == len(patients)
+
+
+def test_who_comes_when_all_seats_are_taken_is_told_so(workshop, patients):
+    taken = [workshop._seats.acquire(blocking=False) for _ in range(SEATS)]
+    try:
+        assert all(taken)
+        with pytest.raises(WorkshopError, match="occupé par d’autres essais"):
+            workshop.ask(asking(patients))
+    finally:
+        for _ in taken:
+            workshop._seats.release()
+    assert workshop.ask(asking(patients)).patients == len(patients)
+
+
+def test_what_takes_too_long_gives_the_seat_back(workshop, patients, monkeypatch):
+    monkeypatch.setattr(module, "WAIT_S", 0.0)
+    for _ in range(SEATS + 2):
+        with pytest.raises(WorkshopError, match="encore en cours de lecture"):
+            workshop.ask(asking(patients, 1.0 + _ / 8))
+    monkeypatch.undo()
+    assert workshop.ask(asking(patients)).patients == len(patients)
+
+
+def test_closed_in_the_middle_it_ends_at_once(source, patients):
+    made = Workshop(source)
+    made.ask(asking(patients))
+    (pid,) = made._pool._processes
+    made._submit(time.sleep, 60)
+    made.close()
+    until = time.monotonic() + 10
+    while running(pid):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert not (source.kept / str(pid)).exists()
 
 
 def test_killed_it_says_so_and_the_next_question_is_answered(workshop, patients):
@@ -134,7 +212,7 @@ def test_killed_it_says_so_and_the_next_question_is_answered(workshop, patients)
 
 def test_at_rest_it_ends_and_comes_again_and_keeps_one_first_pass(source, workshop, patients, monkeypatch):
     workshop.ask(asking(patients))
-    (source.kept / "old").mkdir()
+    (source.kept / "4194305").mkdir()  # a process that is none
     workshop.rest()
     assert workshop._pool is not None
     monkeypatch.setattr(module, "IDLE_S", -1.0)
@@ -142,7 +220,8 @@ def test_at_rest_it_ends_and_comes_again_and_keeps_one_first_pass(source, worksh
     assert workshop._pool is None
     workshop.prepare()
     assert workshop.ask(asking(patients)).patients == len(patients)
-    (kept,) = source.kept.iterdir()
+    (mine,) = source.kept.iterdir()
+    (kept,) = mine.iterdir()
     assert (kept / "kept.json").exists()
 
 

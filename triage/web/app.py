@@ -30,6 +30,7 @@ from triage.web.pages import (
     queue,
     sheets,
     signin,
+    versions,
     workshop,
 )
 from triage.web.site import NotSignedInError, Site, home
@@ -84,6 +85,7 @@ def build(site: Site, hub: Hub, *, hosts: tuple[str, ...] = ()) -> ASGIApp:
         questionnaire,
         cell,
         proposals,
+        versions,
         workshop,
         admin,
     ):

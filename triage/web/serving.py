@@ -9,7 +9,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
@@ -23,11 +23,12 @@ import triage.store
 from engine.config import Settings
 from engine.enrolment import read as read_enrolment
 from engine.program import DAY_MS
-from engine.protocols import load_all
+from engine.protocols import load_all, load_candidates
 from engine.service import listen
 from engine.workshop import Source, Workshop
 from ingest.server.guard import guarded
 from rules.limits import LimitBook
+from rules.protocol import Protocol
 from triage import policy
 from triage.identity import register as registers
 from triage.people import oidc, seal
@@ -36,7 +37,8 @@ from triage.web.app import build
 from triage.web.child import PARENT
 from triage.web.hub import Hub
 from triage.web.site import Site
-from triage.work import cell_limits, cells
+from triage.work import cells
+from triage.work.cell_limits import Teller
 from triage.work.desk import Desk
 
 __all__ = ["At", "Clockwork", "Pages", "served"]
@@ -46,6 +48,7 @@ TICK_S: Final = 1.0
 LOOK_OVER_S: Final = 60.0
 ENROLMENT_S: Final = 10.0
 SWEEP_S: Final = 3600.0
+HOUR_MS: Final = 3_600_000
 SAY_AGAIN_S: Final = 60.0
 """How often it is looked whether the log needs to hear a limit again."""
 _ALIVE_S = 0.5
@@ -121,6 +124,7 @@ class Pages:
 
     def _build(self, settings: Settings, register: str) -> None:
         protocols = tuple(load_all(settings.protocols))
+        candidates = tuple(load_candidates(settings.candidates, protocols))
         rules = policy.read(settings.policy)
         settings.data.mkdir(parents=True, exist_ok=True)
         store = self._open.enter_context(
@@ -146,21 +150,29 @@ class Pages:
             provider,
             key,
             https=origin.scheme == "https" or settings.tls_certificate is not None,
-            workshop=None if settings.log else self._open.enter_context(closing(Workshop(_source(settings)))),
+            workshop=self._workshop(settings, candidates),
             outcomes_file=settings.outcomes,
+            candidates=candidates,
         )
         self.site.outcomes()  # a file that cannot be used is said now, not to who tries a limit
         self._names = [protocol.id for protocol in protocols]
-        self._enrolled_at = -1.0
+        self._enrolled_at = (-1.0, -1)
+
+    def _workshop(self, settings: Settings, candidates: Sequence[Protocol]) -> Workshop | None:
+        """Make the workshop, where the log is a file of this machine."""
+        if settings.log:
+            return None
+        return self._open.enter_context(closing(Workshop(_source(settings, candidates))))
 
     def _enrol(self) -> None:
-        """Take the enrolment when it has changed: who is in which cell."""
+        """Take the enrolment when it has changed, and each hour, as follow-ups end: who is in which cell."""
         path = self.settings.enrolment
         if path is None or not path.exists():
             return
-        changed = path.stat().st_mtime
+        now_ms = self.site.now_ms()
+        changed = (path.stat().st_mtime, now_ms // HOUR_MS)
         if changed != self._enrolled_at:
-            cells.take(self.site.store.engine, read_enrolment(path, self._names))
+            cells.take(self.site.store.engine, read_enrolment(path, self._names), now_ms)
             self._enrolled_at = changed
 
     def stop(self) -> None:
@@ -223,12 +235,13 @@ def served(site: Site, settings: Settings, *others: tuple[float, Callable[[], ob
     hub = Hub(site)
     app = build(site, hub, hosts=(origin.netloc,) if origin.netloc else ())
     again_ms = round(settings.keep_days * DAY_MS / 3)
+    teller = Teller(site.store.engine, again_ms)
     clockwork = Clockwork(
         site.desk,
         (SWEEP_S, lambda: site.people.sweep(site.now_ms())),
         (SAY_AGAIN_S, lambda: site.limit_desk.say_again(again_ms)),
         (TICK_S, site.proposals.begin),
-        (TICK_S, lambda: cell_limits.tell(site.store.engine, site.now_ms(), again_ms)),
+        (TICK_S, lambda: teller.tell(site.now_ms())),
         (LOOK_OVER_S, lambda: site.workshop.rest() if site.workshop else None),
         *others,
     )
@@ -251,7 +264,7 @@ def served(site: Site, settings: Settings, *others: tuple[float, Callable[[], ob
         clockwork.stop()
 
 
-def _source(settings: Settings) -> Source:
+def _source(settings: Settings, candidates: Sequence[Protocol]) -> Source:
     return Source(
         settings.data / "log",
         settings.data / "workshop",
@@ -259,6 +272,7 @@ def _source(settings: Settings) -> Source:
         settings.limits,
         settings.enrolment,
         settings.zone,
+        tuple(zip((each.id for each in candidates), settings.candidates, strict=True)),
     )
 
 

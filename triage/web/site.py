@@ -109,6 +109,8 @@ class Site:
         Where limits are tried; there is none where the log is not a file of this machine.
     outcomes_file : Path, optional
         What became of patients, besides what closings say.
+    candidates : sequence of Protocol
+        Other versions of protocols in force, which run in the shadow.
     """
 
     store: Store
@@ -126,6 +128,7 @@ class Site:
     programs: Attempts = field(default_factory=lambda: Attempts(a_minute=1200, a_second=100, burst=2000))
     workshop: Workshop | None = None
     outcomes_file: Path | None = None
+    candidates: tuple[Protocol, ...] = ()
     desk: Desk = field(init=False)
     proposals: Proposals = field(init=False)
     limit_desk: LimitDesk = field(init=False)
@@ -136,7 +139,7 @@ class Site:
         self.desk = Desk(self.store.engine, self.now_ms)
         book = self.book or LimitBook(self.protocols)
         self.limit_desk = LimitDesk(self.store.engine, self.protocols, book, self.zone, self.now_ms)
-        self.proposals = Proposals(self.store.engine, self.protocols, self.now_ms)
+        self.proposals = Proposals(self.store.engine, self.protocols, self.limit_desk, self.now_ms)
         self.words = Words(self.zone)
         self._curves: dict[str, tuple[int, list[Curve]]] = {}
         self._templates = Environment(
@@ -287,7 +290,7 @@ class Site:
         return list(strips.read(self.history, alert_id=episode).iter_rows(named=True))
 
     def outcomes(self) -> tuple[tuple[str, int, str], ...]:
-        """Give (patient, time in ms UTC, kind) of the file of outcomes; none where it is not there or not legal."""
+        """Give (patient, time in ms UTC, kind) of the file of outcomes. Raises OutcomeError, OSError."""
         if self.outcomes_file is None:
             return ()
         return tuple(read_outcomes(self.outcomes_file).iter_rows())

@@ -13,6 +13,7 @@ from engine.workshop import DAYS, Answer, Question, WorkshopError
 from rules.protocol import Protocol
 from triage.people.person import Person
 from triage.web.site import Site
+from triage.web.words import exact
 from triage.work import cells, outcomes
 from triage.work.limits import Standing, check, number
 from triage.work.proposals import Change, Proposal
@@ -25,6 +26,8 @@ NOT_HERE: Final = (
 )
 
 _PREFIX = "l_"
+_SHOWN = "s_"
+"""Of the fields that say what the page showed."""
 
 
 @dataclass(slots=True)
@@ -37,6 +40,7 @@ class Trial:
     tried: dict[str, float]
     given: Mapping[str, str]
     wrong: dict[str, str]
+    comment: str = ""
 
     @property
     def changes(self) -> list[Change]:
@@ -58,23 +62,24 @@ def of_form(site: Site, cell: str, name: str, form: FormData | None = None) -> T
     protocol = next((each for each in site.protocols if each.id == name), None)
     if protocol is None:
         raise HTTPException(404)
-    fields = {} if form is None else dict(form.items())
-    given = {
-        key.removeprefix(_PREFIX): str(value) for key, value in fields.items() if key.startswith(_PREFIX)
-    }
-    out = Trial(cell, protocol, site.limit_desk.of_cell(cell, protocol), {}, given, {})
+    fields = {} if form is None else {key: str(value) for key, value in form.items()}
+    given = {key.removeprefix(_PREFIX): text for key, text in fields.items() if key.startswith(_PREFIX)}
+    out = Trial(
+        cell, protocol, site.limit_desk.of_cell(cell, protocol), {}, given, {}, fields.get("comment", "")
+    )
     for each in out.standings:
-        text = given.get(each.limit.name, "").strip()
-        if not text:
+        name = each.limit.name
+        text, shown = given.get(name, "").strip(), fields.get(_SHOWN + name, "").strip()
+        # Tried is what a person changed, not what has changed since the page was opened.
+        if not text or text == shown:
             continue
         try:
-            value = number(text[:20], each.limit)
-            check(each.limit, value)
+            value = _typed(text, shown, each)
         except MoveError as error:
-            out.wrong[each.limit.name] = str(error)
+            out.wrong[name] = str(error)
             continue
         if value != each.value:
-            out.tried[each.limit.name] = value
+            out.tried[name] = value
     return out
 
 
@@ -86,7 +91,9 @@ def of_proposal(site: Site, each: Proposal) -> Trial:
     return out
 
 
-def ask(site: Site, of: Trial, since_ms: int | None = None, *, live: bool = False) -> Answer:
+def ask(
+    site: Site, of: Trial, since_ms: int | None = None, *, live: bool = False, candidate: bool = False
+) -> Answer:
     """Put a trial to the workshop; see `engine.workshop.Question`.
 
     Raises
@@ -100,19 +107,37 @@ def ask(site: Site, of: Trial, since_ms: int | None = None, *, live: bool = Fals
     except (OutcomeError, OSError) as error:
         msg = "le fichier des événements ne se lit pas : prévenez l’exploitation"
         raise WorkshopError(msg) from error
+    patients = frozenset(cells.patients(site.store.engine, of.cell))
+    # Those of other cells are none of this cell's business, not even their number.
+    known = tuple(each for each in known if each[0] in patients)
     # What is tried is compared with what holds now, whoever set that: the protocol, the book or an act.
     now = site.limit_desk.held(of.cell)
     now |= {(of.protocol.id, each.name): each.before for each in of.changes if each.before is not None}
     question = Question(
-        patients=frozenset(cells.patients(site.store.engine, of.cell)),
+        patients=patients,
         protocol=of.protocol.id,
         now=now,
         tried={(of.protocol.id, name): value for name, value in of.tried.items()},
         outcomes=outcomes.closings(site.store.engine, of.cell, site.now_ms() - DAYS * DAY_MS) + known,
         since_ms=since_ms,
         live=live,
+        candidate=candidate,
     )
-    return site.workshop.ask(question)
+    answer = site.workshop.ask(question)
+    if answer.protocol_hash != of.protocol.hash:
+        msg = "le fichier du protocole n’est plus celui qui est en vigueur : prévenez l’exploitation"
+        raise WorkshopError(msg)
+    return answer
+
+
+def _typed(text: str, shown: str, standing: Standing) -> float:
+    """Read a limit from a form; MoveError where it is none, or where another holds than the page had shown."""
+    value = number(text[:20], standing.limit)
+    check(standing.limit, value)
+    if shown and shown != exact(standing.value):
+        msg = f"{standing.limit.label} : changée depuis que vous avez ouvert la page : rechargez-la"
+        raise MoveError(msg)
+    return value
 
 
 def _known(value: float) -> float | None:

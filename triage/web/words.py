@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from rules.explain import limit_text
 from rules.levels import Level
 from triage.view import SHAPES, since, time_left
 from triage.work.states import OUTCOMES, REASONS, Outcome, Reason, State
@@ -92,6 +93,7 @@ class Words:
             "back_word": lambda why: BACK.get(why, why),
             "b64": lambda text: base64.b64encode(text.encode()).decode(),
             "figure": figure,
+            "exact": exact,
             "capitalize_first": lambda text: text[:1].upper() + text[1:],
             "thousands": lambda count: f"{count:,}".replace(",", "\N{NARROW NO-BREAK SPACE}"),
         }
@@ -131,6 +133,14 @@ class Words:
 
     def _local(self, t_ms: int) -> datetime:
         return datetime.fromtimestamp(t_ms / 1000, self.zone)
+
+
+def exact(value: float | None, unit: str = "") -> str:
+    """Write a limit: as `figure`, with every decimal that it has, as what is signed is what is shown."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    text = limit_text(value)
+    return f"{text}\N{NO-BREAK SPACE}{unit}" if unit else text
 
 
 def figure(value: float | None, unit: str = "") -> str:

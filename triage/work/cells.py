@@ -47,21 +47,35 @@ def patients(engine: Engine, cell: str) -> list[str]:
         )
 
 
-def take(engine: Engine, enrolled: Mapping[str, Enrolled]) -> int:
-    """Make the cells those of an enrolment; return how many patients changed.
+def take(engine: Engine, enrolled: Mapping[str, Enrolled], at_ms: int | None = None) -> int:
+    """Make the cells those of an enrolment, as it is at `at_ms` (ms UTC); return how many patients changed.
 
-    Who is not in it keeps the cell that they had: their alerts may still be open.
+    Who is not in it keeps the cell that they had, as their alerts may still be open; they are not present any more.
     """
     insert = (postgresql if engine.dialect.name == "postgresql" else sqlite).insert
     with database.writing(engine) as connection:
-        known = {row.patient: (row.cell, row.programmes) for row in connection.execute(select(FOLLOWED))}
-        rows: list[dict[str, Any]] = [
-            {"patient": patient, "cell": each.cell or NO_CELL, "programmes": {"ids": list(each.programmes)}}
+        known = {
+            row.patient: {"cell": row.cell, "programmes": row.programmes, "present": row.present}
+            for row in connection.execute(select(FOLLOWED))
+        }
+        wanted = {
+            patient: {
+                "cell": each.cell or NO_CELL,
+                "programmes": {"ids": list(each.programmes)},
+                "present": at_ms is None or each.until_ms is None or each.until_ms > at_ms,
+            }
             for patient, each in enrolled.items()
-            if known.get(patient) != (each.cell or NO_CELL, {"ids": list(each.programmes)})
+        }
+        wanted |= {
+            patient: was | {"present": False} for patient, was in known.items() if patient not in wanted
+        }
+        rows: list[dict[str, Any]] = [
+            {"patient": patient} | values
+            for patient, values in wanted.items()
+            if known.get(patient) != values
         ]
         query = insert(FOLLOWED)
-        changed = {"cell": query.excluded.cell, "programmes": query.excluded.programmes}
+        changed = {name: query.excluded[name] for name in ("cell", "programmes", "present")}
         for at in range(0, len(rows), _CHUNK):
             connection.execute(
                 query.on_conflict_do_update(index_elements=["patient"], set_=changed), rows[at : at + _CHUNK]

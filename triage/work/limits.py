@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from engine import acts
 from ingest.packet import MAX_TEXT
 from ingest.signals import MILLI
+from rules.explain import limit_text
 from rules.limits import LimitBook, words_of
 from rules.model import Limit
 from rules.protocol import Protocol
@@ -91,7 +92,7 @@ class LimitDesk:
         """Give the limits of a protocol that are in force for a patient, in its order."""
         changes = [each for each in self.history(patient) if each.protocol == protocol.id]
         with self._engine.connect() as connection:
-            held = cell_limits.in_force(connection, cell)
+            held = cell_limits.heard(connection, patient)
         return [self._standing(changes, held, patient, cell, protocol, name) for name in protocol.limits]
 
     def of_cell(self, cell: str, protocol: Protocol) -> list[Standing]:
@@ -112,7 +113,13 @@ class LimitDesk:
         """Give the limits of a cell that proposals have put in force, by (protocol, limit)."""
         with self._engine.connect() as connection:
             found = cell_limits.in_force(connection, cell)
-        return {key: each.value for key, each in found.items() if each.value is not None}
+        out = {}
+        for (owner, name), each in found.items():
+            limit = self._protocols[owner].limits.get(name) if owner in self._protocols else None
+            # What is no limit of the protocol as it is now, or out of its range, holds for nobody.
+            if limit is not None and each.value is not None and limit.min <= each.value <= limit.max:
+                out[owner, name] = each.value
+        return out
 
     def steps(self, patient: str, cell: str, protocol: Protocol, name: str) -> list[tuple[int, float]]:
         """Give from when on (ms UTC) which value was in force, oldest first; the first from ever on, at 0."""
@@ -123,7 +130,7 @@ class LimitDesk:
         of_cell: list[tuple[int, float | None]] = []
         if not self._book.of_patient(protocol.id, name, patient):
             with self._engine.connect() as connection:
-                of_cell = cell_limits.steps(connection, cell, protocol.id, name)
+                of_cell = cell_limits.steps(connection, patient, protocol.id, name)
         own: float | None = None
         theirs: float | None = None
         first = usual if not mine or of_cell or mine[0].former is None else mine[0].former
@@ -211,7 +218,7 @@ class LimitDesk:
                 cell = cell_of(connection, patient)
                 rows = connection.execute(_of(patient))
                 changes = [each for each in map(_change, rows) if each.protocol == protocol_id]
-                held = cell_limits.in_force(connection, cell)
+                held = cell_limits.heard(connection, patient)
                 now = self._standing(changes, held, patient, cell, protocol, name)
                 _possible(now, value, version)
                 self._write(connection, patient, cell, protocol_id, changes, now, value, reason, who)
@@ -297,7 +304,7 @@ def number(text: str, limit: Limit) -> float:
 def check(limit: Limit, value: float) -> None:
     """Refuse a value that a limit cannot have. Raises MoveError, which says what is legal."""
     if not limit.min <= value <= limit.max:
-        msg = f"{limit.label} : {_said(value)} {limit.unit} n’est pas possible ; {_range(limit)}"
+        msg = f"{limit.label} : {limit_text(value)} {limit.unit} n’est pas possible ; {_range(limit)}"
         raise MoveError(msg)
     if round(value * MILLI) / MILLI != value:
         msg = f"{limit.label} : trois décimales au plus"
@@ -358,8 +365,4 @@ def _change(row: Row[Any]) -> LimitChange:
 
 
 def _range(limit: Limit) -> str:
-    return f"de {_said(limit.min)} à {_said(limit.max)} {limit.unit}".rstrip()
-
-
-def _said(value: float) -> str:
-    return f"{value:g}".replace(".", ",")
+    return f"de {limit_text(limit.min)} à {limit_text(limit.max)} {limit.unit}".rstrip()

@@ -8,7 +8,8 @@ sign           proposed, by another than the   signed: holds from the moment tha
                author
 refuse         proposed, by another            refused, with a reason
 withdraw       proposed, signed; by any        withdrawn
-begin          signed, by time                 in force: the limits are put (`triage.work.cell_limits`)
+begin          signed, by time                 in force: the limits are put (`triage.work.cell_limits`); lapsed, where
+                                               what was tried is no more what it would change
 take back      in force, by any                taken back: what held before holds again
 shadow         proposed, signed                runs beside, seen by nobody but who looks at it; or no more
 =============  ==============================  ===========================================================
@@ -16,6 +17,7 @@ shadow         proposed, signed                runs beside, seen by nobody but w
 Each is a compare-and-set on the proposal's version with its entry of the audit trail, in one transaction.
 """
 
+import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +32,8 @@ from rules.protocol import Protocol
 from triage import audit, database
 from triage.audit import Deed
 from triage.work import cell_limits
-from triage.work.limits import check, words
+from triage.work.cell_limits import Held
+from triage.work.limits import LimitDesk, check, words
 from triage.work.states import ChangedError, MoveError
 from triage.work.tables import CELL_LIMIT, PROPOSAL
 
@@ -52,6 +55,7 @@ class Stage(StrEnum):
     TAKEN_BACK = "taken_back"
     WITHDRAWN = "withdrawn"
     REFUSED = "refused"
+    LAPSED = "lapsed"
 
     @property
     def word(self) -> str:
@@ -66,6 +70,7 @@ _WORDS: Final = {
     Stage.TAKEN_BACK: "reprise",
     Stage.WITHDRAWN: "retirée",
     Stage.REFUSED: "refusée",
+    Stage.LAPSED: "caduque",
 }
 
 
@@ -112,12 +117,17 @@ class Proposals:
         Of the queue.
     protocols : sequence of Protocol
         In force.
+    limits : LimitDesk
+        Says what is in force.
     now_ms : callable
         The clock, ms UTC.
     """
 
-    def __init__(self, engine: Engine, protocols: Sequence[Protocol], now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, engine: Engine, protocols: Sequence[Protocol], limits: LimitDesk, now_ms: Callable[[], int]
+    ) -> None:
         self._engine = engine
+        self._limits = limits
         self._protocols = {each.id: each for each in protocols}
         self._now_ms = now_ms
 
@@ -179,6 +189,11 @@ class Proposals:
                 msg = "cette limite n’existe pas"
                 raise MoveError(msg)
             check(limit, each.after)
+        if not cell_limits.reached(self._engine, cell, protocol_id, ())[1]:
+            msg = (
+                "aucun patient de la cellule n’est inscrit à ce protocole : personne ne recevrait ces limites"
+            )
+            raise MoveError(msg)
         now_ms = self._now_ms()
         said = [{"name": c.name, "from": c.before, "to": c.after} for c in changes]
         row = {
@@ -207,13 +222,13 @@ class Proposals:
             msg = "une date d’entrée en vigueur à venir, dans les 90 jours"
             raise MoveError(msg)
 
-        def move(connection: Connection, each: Proposal) -> dict[str, Any]:
+        def move(_connection: Connection, each: Proposal) -> dict[str, Any]:
             _legal(each, (Stage.PROPOSED,))
             if each.author == who:
                 msg = "un autre cardiologue que l’auteur doit signer"
                 raise MoveError(msg)
             _author(each.author, who)
-            self._still(connection, each)
+            self._still(each)
             return {"state": Stage.SIGNED, "signer": who, "signed_ms": now_ms, "from_ms": begin}
 
         self._move(number, who, "limits signed", version, move, from_ms=begin)
@@ -280,6 +295,10 @@ class Proposals:
 
         def move(connection: Connection, each: Proposal) -> dict[str, Any]:
             _legal(each, (Stage.SIGNED,))
+            try:
+                self._still(each)
+            except MoveError as error:
+                return self._ended(Stage.LAPSED, _VIGIE, str(error)) | {"action": "limits lapsed"}
             cell_limits.put(
                 connection, each.cell, each.protocol, {change.name: change.after for change in each.changes},
                 author=_author(each.author, each.signer or ""), reason=each.comment, proposal=each.id,
@@ -317,8 +336,9 @@ class Proposals:
                 if each.version != version:
                     raise ChangedError(_CHANGED)
                 values = move(connection, each) | {"version": version + 1}
+                said = values.pop("action", action)
                 connection.execute(update(PROPOSAL).where(PROPOSAL.c.id == number).values(values))
-                self._note(connection, who, action, number, each.cell, **details)
+                self._note(connection, who, said, number, each.cell, **details)
         except IntegrityError as error:
             raise ChangedError(_CHANGED) from error
 
@@ -331,51 +351,54 @@ class Proposals:
         ended = {"ended_by": who, "ended_ms": self._now_ms(), "ended_reason": reason, "shadow_ms": None}
         return {"state": stage, **ended}
 
-    def _still(self, connection: Connection, each: Proposal) -> None:
-        """Refuse to sign a trial of limits that are others now."""
+    def _still(self, each: Proposal) -> None:
+        """Refuse a proposal that would change something else than what was tried."""
         protocol = self._protocols.get(each.protocol)
-        held = cell_limits.newest(connection, each.cell)
-        since = [
-            change.name
-            for change in each.changes
-            if (last := held.get((each.cell, each.protocol, change.name))) and last.t_ms > each.made_ms
-        ]
-        if protocol is None or protocol.hash != each.protocol_hash or since:
-            what = "le protocole" if not since else ", ".join(since)
-            msg = f"{what} : changé depuis l’essai, qui est à refaire"
+        if protocol is None or protocol.hash != each.protocol_hash:
+            msg = "le protocole a changé depuis l’essai, qui est à refaire"
             raise MoveError(msg)
+        now = {known.limit.name: known.value for known in self._limits.of_cell(each.cell, protocol)}
+        for change in each.changes:
+            value = now.get(change.name, math.nan)
+            if (None if math.isnan(value) else value) != change.before:
+                msg = f"{protocol.limits[change.name].label} : changé depuis l’essai, qui est à refaire"
+                raise MoveError(msg)
 
     @staticmethod
     def _later(connection: Connection, each: Proposal) -> int | None:
-        """Give the newest proposal that is in force and changed a limit of another after it; None: there is none."""
+        """Give the proposal in force that was the last to change a limit of another after it; None: there is none."""
         names = [change.name for change in each.changes]
         of = (CELL_LIMIT.c.cell == each.cell) & (CELL_LIMIT.c.protocol == each.protocol)
         mine = select(func.min(CELL_LIMIT.c.id)).where(of, CELL_LIMIT.c.proposal_id == each.id)
         query = (
-            select(func.max(PROPOSAL.c.id))
+            select(PROPOSAL.c.id)
             .join(CELL_LIMIT, CELL_LIMIT.c.proposal_id == PROPOSAL.c.id)
             .where(of, CELL_LIMIT.c.name.in_(names), CELL_LIMIT.c.id > mine.scalar_subquery())
             .where(PROPOSAL.c.state == Stage.IN_FORCE, PROPOSAL.c.id != each.id)
+            .order_by(CELL_LIMIT.c.id.desc())
+            .limit(1)
         )
         found: int | None = connection.scalar(query)
         return found
 
     @staticmethod
-    def _former(connection: Connection, each: Proposal) -> dict[str, float | None]:
-        """Give what the cell had set of each limit before a proposal; None: nothing."""
-        out: dict[str, float | None] = {}
+    def _former(connection: Connection, each: Proposal) -> dict[str, Held | None]:
+        """Give what the cell had set of each limit before a proposal, with who and why; None: nothing."""
+        out: dict[str, Held | None] = {}
         for change in each.changes:
             of = (CELL_LIMIT.c.cell == each.cell) & (CELL_LIMIT.c.protocol == each.protocol)
             mine = select(func.min(CELL_LIMIT.c.id)).where(
                 of, CELL_LIMIT.c.name == change.name, CELL_LIMIT.c.proposal_id == each.id
             )
             query = (
-                select(CELL_LIMIT.c.value)
+                select(CELL_LIMIT)
                 .where(of, CELL_LIMIT.c.name == change.name, CELL_LIMIT.c.id < mine.scalar_subquery())
                 .order_by(CELL_LIMIT.c.id.desc())
                 .limit(1)
             )
-            out[change.name] = connection.scalar(query)
+            row = connection.execute(query).first()
+            held = None if row is None else Held(**row._mapping)  # noqa: SLF001 - the public way to its columns
+            out[change.name] = held if held is not None and held.value is not None else None
         return out
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Double, ForeignKey, Index, LargeBinary, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, Double, ForeignKey, Index, LargeBinary, UniqueConstraint, text, true
 from sqlalchemy.orm import Mapped, mapped_column
 
 from triage.tables import Base, RowNumber
@@ -34,6 +34,8 @@ class Followed(Base):
     patient: Mapped[str] = mapped_column(primary_key=True)
     cell: Mapped[str]
     programmes: Mapped[dict[str, Any]]
+    present: Mapped[bool] = mapped_column(default=True, server_default=true())
+    """Whether the newest enrolment has them, and their follow-up goes on."""
 
     __table_args__ = (Index("ix_followed_cell", "cell"),)
 
@@ -169,19 +171,22 @@ class CellLimit(Base):
 
 
 class CellLimitSaid(Base):
-    """What a patient's log has last heard of a limit of the cell: each patient is told by an act."""
+    """What a patient's log was told of a limit of the cell, by an act; the newest of a limit is what holds."""
 
     __tablename__ = "cell_limit_said"
 
-    patient: Mapped[str] = mapped_column(primary_key=True)
-    protocol: Mapped[str] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(RowNumber, primary_key=True, autoincrement=True)
+    patient: Mapped[str]
+    protocol: Mapped[str]
+    name: Mapped[str]
     limit_id: Mapped[int | None] = mapped_column(ForeignKey("cell_limit.id"))
     """None: that none holds."""
     t_ms: Mapped[int]
     """Time of the act."""
     said_ms: Mapped[int]
     """When it was last sent to the log."""
+
+    __table_args__ = (Index("ix_cell_limit_said_patient", "patient", "protocol", "name", "id"),)
 
 
 CELL_LIMIT = Base.metadata.tables["cell_limit"]

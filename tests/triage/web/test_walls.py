@@ -40,6 +40,7 @@ OF_NO_PATIENT = {
     "/static": "files",
     "/atelier/{protocol}": "of a cell: see test_workshop",
     "/atelier/{protocol}/essai": "of a cell",
+    "/atelier/versions/{protocol}": "of a cell",
     "/atelier/{protocol}/proposer": "of a cell",
     "/atelier/propositions/{number}": "of a cell",
     "/atelier/propositions/{number}/essai.html": "of a cell",

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from engine.enrolment import Enrolled
+from engine.protocols import find, load_candidates
 from engine.workshop import Source, Workshop
 from ingest import simulator
 from ingest.simulator.truth import patient_ids
@@ -29,14 +30,22 @@ def atelier(site, log):
     """The site with a workshop on a log of 24 patients, of whom every third is of the other cell."""
     enrolled = {each: Enrolled((HEART,), "Sud" if i % 3 == 2 else "Nord") for i, each in enumerate(PATIENTS)}
     cells.take(site.queue.engine, enrolled)
-    site.site.workshop = Workshop(Source(log, log.parent / "kept", (HEART, "covidom")))
+    text = find(HEART).read_text(encoding="utf-8")
+    other = log.parent / "other.toml"
+    other.write_text(text.replace('version = "0.1.0"', 'version = "0.2.0"', 1), encoding="utf-8")
+    site.site.candidates = tuple(load_candidates([other], site.site.protocols))
+    source = Source(log, log.parent / "kept", (HEART, "covidom"), candidates=((HEART, str(other)),))
+    site.site.workshop = Workshop(source)
     yield site
+    site.site.candidates = ()
     site.site.workshop.close()
     site.site.workshop = None
 
 
 def tried(site, client, cell="Nord", what="essai", htmx=True, **limits):
+    shown = {"gain_3d_kg": "2", "gain_7d_kg": "2,72", "spo2_low": "92"}
     fields = {f"l_{name}": value for name, value in limits.items()}
+    fields |= {f"s_{name}": shown[name] for name in limits}
     headers = {"hx-request": "true"} if htmx else {}
     body = {"csrf": site.csrf(client), "cellule": cell, "comment": "charge acceptable", **fields}
     return client.post(f"/atelier/{HEART}/{what}", data=body, headers=headers)
@@ -67,7 +76,7 @@ def test_a_limit_is_tried_on_the_patients_of_the_cell(atelier):
         lower = tried(atelier, client, gain_3d_kg="1,2")
         assert "<html" not in lower.text
         assert counts(lower.text)["gagnées"] > 0
-        assert "prise de poids en 3 jours : 2,00 → 1,20 kg" in lower.text
+        assert "prise de poids en 3 jours : 2 → 1,2 kg" in lower.text
         other = tried(atelier, client, cell="Sud", gain_3d_kg="1,2")
         assert "8 patients de la cellule" in other.text
         named = set(re.findall(r"/patients/(\w+)", lower.text))
@@ -75,6 +84,24 @@ def test_a_limit_is_tried_on_the_patients_of_the_cell(atelier):
         whole = tried(atelier, client, htmx=False, gain_3d_kg="1,2")
         assert "<html" in whole.text
         assert counts(whole.text) == counts(lower.text)
+
+
+def test_what_nobody_changed_is_not_tried(atelier):
+    """Every field of the page as it was shown, but one; with a decimal more than figures are shown with."""
+    with atelier.client("dr.petit") as client:
+        page = client.get(f"/atelier/{HEART}?cellule=Nord").text
+        fields = dict(re.findall(r'name="([ls]_\w+)"[^>]*value="([^"]*)"', page))
+        assert len(fields) > 40
+        body = {"csrf": atelier.csrf(client), "cellule": "Nord", **fields, "l_gain_3d_kg": "1,125"}
+        answer = client.post(f"/atelier/{HEART}/essai", data=body, headers={"hx-request": "true"}).text
+        assert re.findall(r"<li><b>(.*?)</b>", answer) == ["prise de poids en 3 jours : 2 → 1,125 kg"]
+        # The page is of before: another limit holds now than it shows.
+        stale = body | {"s_gain_3d_kg": "1,5"}
+        answer = client.post(f"/atelier/{HEART}/essai", data=stale)
+        assert (answer.status_code, "changée depuis que vous avez ouvert la page" in answer.text) == (
+            422,
+            True,
+        )
 
 
 def test_what_is_not_legal_is_said_beside_the_form(atelier):
@@ -96,7 +123,7 @@ def test_two_answer_for_it_it_is_in_force_and_taken_back(atelier):
         assert 'title="à signer">1<' in roy.get("/atelier").text
         report = petit.get(f"/atelier/propositions/{number}/essai.html")
         assert report.headers["content-disposition"] == f'attachment; filename="essai-{number}.html"'
-        assert "2,00 → 1,50 kg" in report.text
+        assert "2 → 1,5 kg" in report.text
         answer = moved(atelier, petit, number, "signer", 1)
         assert (answer.status_code, "Un autre cardiologue que l’auteur" in answer.text) == (422, True)
         assert moved(atelier, roy, number, "ombre", 1).status_code == 303
@@ -111,6 +138,7 @@ def test_two_answer_for_it_it_is_in_force_and_taken_back(atelier):
             assert time.monotonic() < until
             time.sleep(0.05)
         assert {each.source for each in letters} == {"cell"}
+        assert re.search(r"À \d+ patients sur 16", roy.get(f"/atelier/propositions/{number}").text)
         shown = petit.get(f"/atelier/{HEART}?cellule=Nord").text
         assert "dr.petit et dr.roy" in shown
         assert 'value="1,5"' in re.search(r'<input id="l_gain_3d_kg".*?>', shown)[0]
@@ -137,6 +165,7 @@ def test_refused_withdrawn_and_signed_for_later(atelier):
         for word in ("refusée", "retirée", "signée"):
             assert f'<span class="tag">{word}</span>' in listed
         assert moved(atelier, roy, third, "effacer", 2).status_code == 404
+        assert roy.get("/atelier/propositions/99999999999999999999999").status_code == 422
 
 
 @pytest.mark.parametrize("name", ["marie", "ops", "admin"])
@@ -162,6 +191,18 @@ def test_another_cell_and_its_proposals_are_not_there(atelier):
         assert roy.get(f"/atelier/{HEART}?cellule=Sud").status_code == 404
         assert tried(atelier, roy, cell="Sud", gain_3d_kg="1,5").status_code == 404
         assert f"propositions/{number}" not in roy.get("/atelier").text
+
+
+def test_another_version_runs_in_the_shadow(atelier):
+    with atelier.client("dr.petit") as client, atelier.client("marie") as nurse:
+        assert f"/atelier/versions/{HEART}" in client.get("/atelier").text
+        page = client.get(f"/atelier/versions/{HEART}?cellule=Nord")
+        assert page.status_code == 200
+        assert "0.1.0 → 0.2.0" in page.text
+        assert "Jour après jour" in page.text
+        assert counts(page.text) == {"gagnées": 0, "perdues": 0}
+        assert client.get("/atelier/versions/covidom").status_code == 404
+        assert nurse.get(f"/atelier/versions/{HEART}").status_code == 404
 
 
 def test_what_is_no_protocol_and_a_form_of_another_session(atelier):

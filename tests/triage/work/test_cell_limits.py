@@ -1,5 +1,6 @@
 """A cell's limit reaches each of its patients, once, whenever they come; and leaves them when they leave."""
 
+import threading
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -33,6 +34,11 @@ reason = "connu"
 """
 
 
+@pytest.fixture(autouse=True)
+def _look_each_time(monkeypatch):
+    monkeypatch.setattr(cell_limits, "LOOK_S", 0.0)
+
+
 @pytest.fixture(scope="module")
 def loaded():
     return load([HEART, COVID])
@@ -44,6 +50,8 @@ class Made:
     def __init__(self, queue, loaded):
         self.engine = queue.engine
         self.at = NOW
+        self.enrolment = {}
+        self.teller = cell_limits.Teller(queue.engine, AGAIN)
         self.loaded = loaded
         self.line = loaded.line()
         self.offset = 0
@@ -62,12 +70,13 @@ class Made:
             self.proposal = connection.execute(PROPOSAL.insert().values(row)).inserted_primary_key[0]
 
     def enrol(self, **of):
-        """Put patients in cells; with `/covidom` behind the cell, in that programme alone."""
-        rows = {
-            patient: Enrolled((COVID,) if said.endswith("/covidom") else (HEART,), said.split("/")[0])
-            for patient, said in of.items()
-        }
-        cells.take(self.engine, rows)
+        """Put patients in cells, None: in none; with `/covidom` behind the cell, in that programme alone."""
+        for patient, said in of.items():
+            self.enrolment.pop(patient, None)
+            if said is not None:
+                programmes = (COVID,) if said.endswith("/covidom") else (HEART,)
+                self.enrolment[patient] = Enrolled(programmes, said.split("/")[0])
+        cells.take(self.engine, self.enrolment, self.at)
 
     def put(self, cell, value, name=LIMIT):
         self.at += 1000
@@ -79,7 +88,7 @@ class Made:
 
     def tell(self):
         """Say what is due; give who was told what, as decoded from the outbox, which is emptied into the line."""
-        cell_limits.tell(self.engine, self.at, AGAIN)
+        self.teller.tell(self.at)
         letters = outgoing.waiting(self.engine)
         entries = [(self.offset + k, self.at, each.source, each.body) for k, each in enumerate(letters)]
         self.offset += len(letters)
@@ -118,8 +127,7 @@ def test_each_patient_of_the_cell_and_the_programme_is_told_once(made):
     made.put("Nord", 1.5)
     assert made.tell() == {"P1": 1500, "P2": 1500}
     assert made.tell() == {}
-    assert made.heard("P1") == (1.5, "cellule, a et b, 27/11/2025 : essai")
-    assert made.shown("P1", "Nord") == (1.5, "cellule Nord, a et b, 27/11/2025 : essai")
+    assert made.heard("P1") == made.shown("P1", "Nord") == (1.5, "cellule, a et b, 27/11/2025 : essai")
     assert made.shown("P3", "Sud")[0] == 2.0
 
 
@@ -140,6 +148,74 @@ def test_who_comes_later_is_told_then_and_who_leaves_is_told_too(made):
     made.enrol(P1="Nord", P2="Sud")
     assert made.tell() == {"P1": 1500, "P2": 3000}
     assert (made.heard("P1")[0], made.heard("P2")[0]) == (1.5, 3.0)
+
+
+def test_the_page_shows_what_was_told_and_not_what_will_be(made):
+    made.enrol(P1="Nord")
+    made.put("Nord", 1.5)
+    assert made.shown("P1", "Nord") == (2.0, "défaut du protocole [S17 S18]")
+    assert made.desk.of_cell("Nord", made.protocol)[1].value == 1.5
+    assert cell_limits.reached(made.engine, "Nord", HEART, [LIMIT]) == (0, 1)
+    made.tell()
+    assert made.shown("P1", "Nord")[0] == 1.5
+    assert cell_limits.reached(made.engine, "Nord", HEART, [LIMIT]) == (1, 1)
+    assert made.shown("P9", "Nord")[0] == 2.0  # whom no enrolment names
+
+
+def test_who_is_followed_no_more_is_told_nothing(made):
+    made.enrol(P1="Nord", P2="Nord")
+    made.enrol(P1=None)
+    made.put("Nord", 1.5)
+    assert made.tell() == {"P2": 1500}
+    assert cell_limits.reached(made.engine, "Nord", HEART, [LIMIT]) == (1, 1)
+    made.enrolment["P2"] = Enrolled((HEART,), "Nord", until_ms=made.at)
+    made.put("Nord", 1.25)
+    cells.take(made.engine, made.enrolment, made.at)
+    assert made.tell() == {}
+
+
+def test_the_steps_are_what_the_patient_was_told(made):
+    made.enrol(P1="Sud")
+    made.put("Nord", 1.2)
+    made.at += DAY
+    made.enrol(P1="Nord")
+    made.tell()
+    told = made.at
+    assert made.desk.steps("P1", "Nord", made.protocol, LIMIT) == [(0, 2.0), (told, 1.2)]
+    made.at += DAY
+    made.enrol(P1="Est")
+    made.tell()
+    assert made.desk.steps("P1", "Est", made.protocol, LIMIT)[2:] == [(made.at, 2.0)]
+
+
+def test_it_is_looked_again_at_once_when_a_limit_changes_and_else_now_and_then(made, monkeypatch):
+    monkeypatch.setattr(cell_limits, "LOOK_S", 3600.0)
+    made.enrol(P1="Nord")
+    made.put("Nord", 1.5)
+    assert made.tell() == {"P1": 1500}
+    assert made.tell() == {}
+    made.enrol(P2="Nord")
+    assert made.tell() == {}
+    made.put("Nord", 1.25)
+    assert made.tell() == {"P1": 1250, "P2": 1250}
+
+
+def test_several_processes_tell_once(made, url):
+    made.enrol(**{f"P{k}": "Nord" for k in range(50)})
+    made.put("Nord", 1.5)
+    told = []
+
+    def tell():
+        with store.open(url) as queue:
+            told.append(cell_limits.Teller(queue.engine, AGAIN).tell(made.at))
+
+    threads = [threading.Thread(target=tell) for _ in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert sorted(told) == [0, 0, 0, 50]
+    assert len(made.tell()) == 50
 
 
 def test_taken_back_who_heard_of_it_is_told_and_nobody_else(made):
@@ -205,7 +281,7 @@ def test_a_kill_between_the_queue_and_the_log_loses_nothing(made, monkeypatch):
 
     monkeypatch.setattr(cell_limits, "_note", killed)
     with pytest.raises(KilledError):
-        cell_limits.tell(made.engine, made.at, AGAIN)
+        made.teller.tell(made.at)
     monkeypatch.undo()
     assert outgoing.waiting(made.engine) == []
     assert made.tell() == {"P1": 1500}
@@ -236,8 +312,6 @@ def test_whatever_happens_the_engine_goes_by_what_the_page_shows(tmp_path_factor
                 made.tell()
             else:
                 made.at += b
-        while made.tell():
-            pass
         (shard,) = made.line.shards
         known = set(shard.state.patient_ids(np.arange(shard.state.used)))
         for patient, cell in where.items():

@@ -2,14 +2,17 @@
 
 import json
 import threading
-from dataclasses import replace
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import select
 
+from engine.enrolment import Enrolled
 from engine.load import load
+from rules.limits import LimitBook
 from triage import audit, store
-from triage.work import cell_limits
+from triage.work import cell_limits, cells
+from triage.work.limits import LimitDesk
 from triage.work.proposals import LATEST_MS, Change, Proposals, Stage
 from triage.work.states import ChangedError, MoveError
 from triage.work.tables import CELL_LIMIT
@@ -25,7 +28,17 @@ class Made:
         self.engine = queue.engine
         self.at = NOW
         self.protocols = protocols
-        self.desk = Proposals(queue.engine, protocols, lambda: self.at)
+        self.enrol("P1")
+        self.desk = self.of(protocols)
+
+    def enrol(self, *patients):
+        cells.take(self.engine, {each: Enrolled((HEART,), "Nord") for each in patients})
+
+    def of(self, protocols):
+        """The proposals under some protocols."""
+        book = LimitBook(protocols)
+        limits = LimitDesk(self.engine, protocols, book, ZoneInfo("Europe/Paris"), lambda: self.at)
+        return Proposals(self.engine, protocols, limits, lambda: self.at)
 
     def propose(self, *changes, cell="Nord", who="dr.petit", comment="moins d’alertes"):
         changes = changes or (Change(LIMIT, 2.0, 1.5),)
@@ -109,8 +122,8 @@ def test_the_author_does_not_sign_and_does_not_refuse(made):
 
 def test_taken_back_what_held_before_holds_again(made):
     first = made.live(Change(LIMIT, 2.0, 1.5))
-    second = made.live(Change(LIMIT, 1.5, 1.0), Change("spo2_low", 92.0, 90.0))
-    assert made.in_force() == {LIMIT: 1.0, "spo2_low": 90.0}
+    second = made.live(Change(LIMIT, 1.5, 1.0), Change("spo2_low", 93, 88.0))
+    assert made.in_force() == {LIMIT: 1.0, "spo2_low": 88.0}
     with pytest.raises(MoveError, match=f"la proposition n° {second} a changé la même limite depuis"):
         made.take_back(first)
     made.take_back(second)
@@ -121,16 +134,68 @@ def test_taken_back_what_held_before_holds_again(made):
     assert (each.stage, each.ended_by, each.ended_reason) == (Stage.TAKEN_BACK, "dr.roy", "trop d’alertes")
 
 
+def changed(protocol, **more):
+    """Another version of a protocol."""
+    content = {key: getattr(protocol, key) for key in type(protocol).model_fields}
+    return type(protocol).model_construct(**content | more)
+
+
 def test_a_trial_of_limits_that_are_others_now_is_not_signed(made, protocols):
     old = made.propose()
     made.live(Change(LIMIT, 2.0, 1.2))
-    with pytest.raises(MoveError, match="gain_3d_kg : changé depuis l’essai, qui est à refaire"):
+    with pytest.raises(
+        MoveError, match="prise de poids en 3 jours : changé depuis l’essai, qui est à refaire"
+    ):
         made.sign(old)
-    other = made.propose(Change("spo2_low", 92.0, 90.0))
-    changed = protocols[0].model_copy(update={"version": "99"})
-    made.desk = Proposals(made.engine, [type(changed).model_construct(**dict(changed))], lambda: made.at)
-    with pytest.raises(MoveError, match="le protocole : changé depuis l’essai"):
+    other = made.propose(Change("spo2_low", 93, 88.0))
+    made.desk = made.of([changed(protocols[0], version="99.0.0")])
+    with pytest.raises(MoveError, match="le protocole a changé depuis l’essai"):
         made.sign(other)
+
+
+def test_what_was_in_force_when_it_was_tried_counts_and_not_when(made):
+    """A limit that began while the trial ran, or a clock that was set back."""
+    made.live(Change(LIMIT, 2.0, 1.2))
+    number = made.propose(Change(LIMIT, 2.0, 1.5))
+    with pytest.raises(MoveError, match="changé depuis l’essai"):
+        made.sign(number)
+
+
+def test_what_would_change_something_else_by_its_moment_lapses(made, protocols):
+    first, second = made.propose(Change(LIMIT, 2.0, 3.0)), made.propose(Change("spo2_low", 93, 88.0))
+    for number in (first, second):
+        made.sign(number, from_ms=made.at + 3_600_000)
+    made.live(Change(LIMIT, 2.0, 1.2))
+    made.at += 3_600_000
+    made.desk.begin()
+    assert made.in_force() == {LIMIT: 1.2, "spo2_low": 88.0}
+    each = made.get(first)
+    assert (each.stage, each.ended_by) == (Stage.LAPSED, "vigie")
+    assert each.ended_reason == "prise de poids en 3 jours : changé depuis l’essai, qui est à refaire"
+    assert audit.entries(made.engine, subject=f"proposal {first}")[0].action == "limits lapsed"
+    third = made.propose(Change(LIMIT, 1.2, 1.5))
+    made.sign(third)
+    made.desk = made.of([changed(protocols[0], version="99.0.0")])
+    made.desk.begin()
+    assert made.get(third).stage is Stage.LAPSED
+
+
+def test_a_cell_without_patients_is_proposed_nothing(made):
+    made.enrol()
+    with pytest.raises(MoveError, match="aucun patient de la cellule n’est inscrit"):
+        made.propose()
+
+
+def test_taken_back_the_one_before_has_its_own_authors_again(made):
+    first = made.live(Change(LIMIT, 2.0, 1.5))
+    second = made.propose(Change(LIMIT, 1.5, 1.0), who="dr.blanc", comment="essai court")
+    made.sign(second)
+    made.desk.begin()
+    made.take_back(second, "dr.roy")
+    with made.engine.connect() as connection:
+        held = cell_limits.in_force(connection, "Nord")[HEART, LIMIT]
+    assert (held.value, held.author, held.reason) == (1.5, "dr.petit et dr.roy", "moins d’alertes")
+    assert held.proposal_id == first
 
 
 LEGAL = {
@@ -152,6 +217,11 @@ def test_each_move_is_legal_from_its_stages_alone(made, stage):
         made.desk.begin()
     if stage is Stage.TAKEN_BACK:
         made.take_back(number)
+    if stage is Stage.LAPSED:
+        made.sign(number, from_ms=made.at + 3_600_000)
+        made.live(Change(LIMIT, 2.0, 1.2))
+        made.at += 3_600_000
+        made.desk.begin()
     if stage is Stage.WITHDRAWN:
         made.desk.withdraw(number, "dr.petit", "non", 1)
     if stage is Stage.REFUSED:
@@ -227,7 +297,9 @@ def test_several_processes_put_it_in_force_once(made, url, protocols):
 
     def begin():
         with store.open(url) as queue:
-            begun.append(Proposals(queue.engine, protocols, lambda: made.at).begin())
+            other = Made.__new__(Made)
+            other.engine, other.at = queue.engine, made.at
+            begun.append(other.of(protocols).begin())
 
     threads = [threading.Thread(target=begin) for _ in range(4)]
     for each in threads:
@@ -258,4 +330,4 @@ def test_names_that_an_act_cannot_hold_are_refused_at_the_signature(made):
     number = made.propose(who="a" * 40)
     with pytest.raises(MoveError, match="les noms des deux comptes"):
         made.sign(number, "b" * 40)
-    assert replace(made.get(number), version=1).stage is Stage.PROPOSED
+    assert made.get(number).stage is Stage.PROPOSED

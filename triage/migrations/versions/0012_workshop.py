@@ -59,6 +59,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "cell_limit_said",
+        sa.Column("id", number, autoincrement=True, nullable=False),
         sa.Column("patient", sa.String(), nullable=False),
         sa.Column("protocol", sa.String(), nullable=False),
         sa.Column("name", sa.String(), nullable=False),
@@ -68,5 +69,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["limit_id"], ["cell_limit.id"], name=op.f("fk_cell_limit_said_limit_id_cell_limit")
         ),
-        sa.PrimaryKeyConstraint("patient", "protocol", "name", name=op.f("pk_cell_limit_said")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_cell_limit_said")),
     )
+    op.create_index("ix_cell_limit_said_patient", "cell_limit_said", ["patient", "protocol", "name", "id"])
+    op.add_column("followed", sa.Column("present", sa.Boolean(), server_default=sa.true(), nullable=False))

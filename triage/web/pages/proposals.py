@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Form, HTTPException, Request
+from fastapi import APIRouter, Form, HTTPException, Path, Request
 from starlette.responses import RedirectResponse, Response
 
 from engine.workshop import Answer, WorkshopError
@@ -10,12 +10,14 @@ from triage.people.person import Person
 from triage.people.rights import Act
 from triage.web.site import Site
 from triage.web.trial import ask, of_proposal
+from triage.work import cell_limits
 from triage.work.proposals import Proposal, Stage
 from triage.work.states import MoveError
 
 __all__ = ["routes"]
 
 Text = Annotated[str, Form(max_length=2000)]
+Number = Annotated[int, Path(ge=1, le=(1 << 62))]
 Version = Annotated[int, Form(ge=0, le=1 << 62)]
 
 
@@ -46,6 +48,7 @@ def routes(site: Site) -> APIRouter:
             title=protocol.title if protocol is not None else each.protocol,
             limits=protocol.limits if protocol is not None else {},
             Stage=Stage,
+            reached=_reached(site, each),
             shadow=shadow,
             problem=problem,
             wrong=wrong,
@@ -54,7 +57,7 @@ def routes(site: Site) -> APIRouter:
         )
 
     @router.get("")
-    def seen(request: Request, number: int) -> Response:
+    def seen(request: Request, number: Number) -> Response:
         person = site.allowed(request, Act.LIMITS)
         each = found(person, number)
         if each.shadow_ms is not None:
@@ -62,7 +65,7 @@ def routes(site: Site) -> APIRouter:
         return page(person, each)
 
     @router.get("/essai.html")
-    def report(request: Request, number: int) -> Response:
+    def report(request: Request, number: Number) -> Response:
         person = site.allowed(request, Act.LIMITS)
         each = found(person, number)
         site.seen(person, "trial seen", f"proposal {number}", each.cell)
@@ -72,7 +75,7 @@ def routes(site: Site) -> APIRouter:
     @router.post("/{act}")
     def moved(
         request: Request,
-        number: int,
+        number: Number,
         act: str,
         csrf: Text,
         version: Version,
@@ -99,6 +102,14 @@ def routes(site: Site) -> APIRouter:
         return RedirectResponse(f"/atelier/propositions/{number}", 303)
 
     return router
+
+
+def _reached(site: Site, each: Proposal) -> tuple[int, int] | None:
+    """Give how many patients' logs have been told these limits, of how many; None where they are not in force."""
+    if each.stage is not Stage.IN_FORCE:
+        return None
+    names = [change.name for change in each.changes]
+    return cell_limits.reached(site.store.engine, each.cell, each.protocol, names)
 
 
 def _moment(site: Site, given: str) -> int | None:

@@ -12,6 +12,7 @@ from triage.people.person import Person
 from triage.people.rights import Act
 from triage.web.site import Site
 from triage.web.trial import NOT_HERE, Trial, ask, cell_of, of_form
+from triage.work import cell_limits
 from triage.work.proposals import Stage
 from triage.work.states import MoveError
 
@@ -57,6 +58,7 @@ def routes(site: Site) -> APIRouter:
             person,
             cell=cell,
             protocols=site.protocols,
+            candidates=site.candidates,
             proposals=site.proposals.all(person.cells),
             Stage=Stage,
             problem="" if site.workshop is not None else NOT_HERE,
@@ -92,8 +94,15 @@ def routes(site: Site) -> APIRouter:
         comment = str(form.get("comment", ""))[:2000]
         try:
             answer = ask(site, of)
+            _, enrolled = cell_limits.reached(site.store.engine, of.cell, of.protocol.id, ())
             made = site.proposals.propose(
-                of.cell, of.protocol.id, of.changes, comment, person.name, _study(answer), answer.report
+                of.cell,
+                of.protocol.id,
+                of.changes,
+                comment,
+                person.name,
+                _study(answer, enrolled),
+                answer.report,
             )
         except (MoveError, WorkshopError) as error:
             return result(person, of, 422, str(error), whole=True)
@@ -102,7 +111,7 @@ def routes(site: Site) -> APIRouter:
     return router
 
 
-def _study(answer: Answer) -> dict[str, object]:
+def _study(answer: Answer, enrolled: int) -> dict[str, object]:
     """Give what a proposal shows of its trial without the page of it."""
     gained, lost = answer.pieces["counts"] or (0, 0)
     return {
@@ -110,6 +119,7 @@ def _study(answer: Answer) -> dict[str, object]:
         "since_ms": answer.since_ms,
         "until_ms": answer.reach.last_ms,
         "patients": answer.patients,
+        "enrolled": enrolled,
         "gained": gained,
         "lost": lost,
         "card": answer.pieces["card"],

@@ -1,0 +1,31 @@
+"""A replay as one page that opens without a network: what came of it, its card, and the quality of its data."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from engine.ecg_report import template
+from engine.quality import Quality
+from engine.quality_page import body
+from engine.replay_summary import ROUGE, Summary
+
+__all__ = ["write_page"]
+
+
+def write_page(summary: Summary, card: Mapping[str, object], quality: Quality | None, path: Path) -> None:
+    """Write the page; the same replay gives the same bytes."""
+    shown = body(quality) if quality else {"found": None}
+    page = template("replay.html").render(
+        shown,
+        summary=summary,
+        rouge=ROUGE[summary.rouge],
+        card=[(name, _said(value)) for name, value in card.items()],
+    )
+    path.write_text(page, encoding="utf-8")
+
+
+def _said(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {each}" for name, each in value.items())
+    if isinstance(value, list):
+        return ", ".join(_said(each) for each in value)
+    return str(value)
