@@ -11,7 +11,7 @@ from engine.backtest_report import page, pieces
 from engine.personal import STATUSES, Quantity
 from engine.personal_study import Proposals
 from engine.program import DAY_MS
-from rules.explain import number_text
+from rules.explain import limit_text, number_text
 
 __all__ = ["write_report"]
 
@@ -54,15 +54,13 @@ def _pieces(found: Proposals) -> dict[str, object]:
     }
 
 
-def _limit(value: float | None, asked: Quantity) -> str:
-    if value is None:
-        return "non fixée"
-    return number_text(value, asked.decimals if round(value, asked.decimals) == value else asked.decimals + 1)
+def _limit(value: float | None) -> str:
+    return "non fixée" if value is None else limit_text(value)
 
 
 def _row(row: Mapping[str, Any], asked: Quantity) -> dict[str, object]:
     cells = [
-        *(_limit(row[name], asked) for name in ("in_force", "proposed", "centre")),
+        *(_limit(row[name]) for name in ("in_force", "proposed", "centre")),
         number_text(row["spread"], asked.decimals + 1),
         number_text(row["readings"], 0),
         f"{row['alerts_before']} → {row['alerts_after']} (+{row['gained']} −{row['lost']})",
@@ -80,7 +78,7 @@ def _drawn(row: Mapping[str, Any], found: Proposals) -> dict[str, object]:
         found.study.terms.zone
     ).dt.epoch("ms")  # fmt: skip
     text = (
-        f"{asked.label} : {_limit(now, asked)} → {_limit(proposed, asked)} {asked.unit} "
+        f"{asked.label} : {_limit(now)} → {_limit(proposed)} {asked.unit} "
         f"({row['origin']}). Alertes : {row['alerts_before']} → {row['alerts_after']}, "
         f"dont ROUGE : {row['rouge_before']} → {row['rouge_after']}."
     )

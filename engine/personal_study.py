@@ -115,7 +115,7 @@ def proposals(
         ``limit`` or ``protocol.limit``.
     learning : Learning, optional
     terms : Terms, optional
-        Their `since_ms` is set here, and their patients are not asked for.
+        Their `since_ms` is set here.
     progress : Progress
 
     Raises
@@ -137,7 +137,7 @@ def proposals(
     table = _table(loaded, asked, patients, gone, learnt, acts, learning)
     proposed = _with_proposals(loaded, asked, table, cut.day)
     judging = terms.outcomes.filter(pl.col("t_ms") >= cut.ms)
-    terms = replace(terms, since_ms=cut.ms, patients=None, outcomes=judging)
+    terms = replace(terms, since_ms=cut.ms, outcomes=judging)
     mine = side(judged, loaded, terms)
     any_made = (table["status"] == "proposed").any()
     theirs = side(history.judge(proposed), proposed, terms) if any_made else None
