@@ -139,6 +139,12 @@ EnrolmentFile = Annotated[Path | None, typer.Option(help="CSV of patient, cell, 
 KeptFolder = Annotated[
     Path | None, typer.Option(help="Folder for what is computed once; by default in the output folder.")
 ]
+KeptAtMost = Annotated[
+    int,
+    typer.Option(
+        min=1, help="How many of these, used last, are left in that folder; older ones are removed."
+    ),
+]
 Threads = Annotated[int, typer.Option(min=1, max=64, help="Threads; the figures are the same.")]
 
 
@@ -416,6 +422,7 @@ def backtest(
     enrolment: EnrolmentFile = None,
     close_rouge: RougeEnds = None,
     kept: KeptFolder = None,
+    keep: KeptAtMost = 8,
     shards: Threads = 2,
 ) -> None:
     """Try protocols on a history: alerts, load, outcomes caught; and what a change would add, remove and miss."""
@@ -442,7 +449,9 @@ def backtest(
     out.mkdir(parents=True, exist_ok=True)
     with _watched() as progress:
         histories = [
-            engine.backtest.History(asked, kept or out / "kept", shards=shards, progress=progress, order=each)
+            engine.backtest.History(
+                asked, kept or out / "kept", shards=shards, keep=keep, progress=progress, order=each
+            )
             for each in (None, order)
         ]
         found = engine.backtest_study.study(
@@ -1400,6 +1409,7 @@ def limits_propose(
     enrolment: EnrolmentFile = None,
     close_rouge: RougeEnds = None,
     kept: KeptFolder = None,
+    keep: KeptAtMost = 8,
     shards: Threads = 2,
 ) -> None:
     """Propose a limit for each patient from a stable period, with its effect afterwards; nothing is put in force."""
@@ -1429,7 +1439,7 @@ def limits_propose(
     command = ["vigie", *sys.argv[1:]]
     out.mkdir(parents=True, exist_ok=True)
     with _watched() as progress:
-        history = History(asked, kept or out / "kept", shards=shards, progress=progress)
+        history = History(asked, kept or out / "kept", shards=shards, keep=keep, progress=progress)
         found = proposals(history, loaded, limit, learning=learning, terms=terms, progress=progress)
         progress.step("report")
         engine.personal_write.write(found, out, command)

@@ -6,16 +6,17 @@ alerts that were live. Where a change asks for other features, the first pass is
 """
 
 import hashlib
+import os
 import shutil
 import tempfile
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from engine.backtest_judge import Holding, Judged, judge
-from engine.card import input_hash
-from engine.found import Keeper, Kept
+from engine.found import Keeper, Kept, hold, prune
 from engine.load import Loaded
 from engine.plan import make_plan
 from engine.progress import SILENT, Progress
@@ -26,7 +27,10 @@ from kernels import SOURCE_HASH
 from rules.errors import close_names
 from rules.protocol import Protocol
 
-__all__ = ["History", "changed_limits", "features_key", "find_limit"]
+__all__ = ["KEEP", "History", "changed_limits", "features_key", "find_limit"]
+
+KEEP = 8
+"""Histories with one set of features each that are kept: a question and its change need one or two."""
 
 _DIGEST = 12
 
@@ -127,6 +131,8 @@ class History:
         Folder for what is kept; each history with each set of features has its own folder in it.
     shards : int
         Threads. What is judged does not depend on it.
+    keep : int
+        How many are left in the folder after a first pass, those that were used last; those in use count and stay.
     progress : Progress
     order : Measured or Delays, optional
         Another order of arrival than the history's own; `order` tells it afterwards.
@@ -138,12 +144,14 @@ class History:
         cache: Path,
         *,
         shards: int = 2,
+        keep: int = KEEP,
         progress: Progress = SILENT,
         order: Measured | Delays | None = None,
     ) -> None:
         self._asked = asked
         self._cache = cache
         self._shards = shards
+        self._keep = keep
         self._progress = progress
         self.order = order
         self._known: dict[str, tuple[Path, Kept]] = {}
@@ -182,14 +190,18 @@ class History:
                 said = f"{source.fingerprint} {_stamps(self._asked.paths)} {key}"
                 digest = hashlib.blake2b(said.encode(), digest_size=_DIGEST)
                 folder = self._cache / digest.hexdigest()
-                kept = Kept.read(folder)
+                in_use = hold(folder)
+                kept = Kept.read(folder) if in_use is not None else None
                 if kept is None:
                     source.prepare(self._progress)
-                    kept = _keep(
-                        source, loaded, folder, self._shards, self._progress, input_hash(self._asked.paths)
-                    )
+                    kept = _keep(source, loaded, folder, self._shards, self._progress)
+                    in_use = hold(folder)
                 else:
                     self._progress.note(f"features of {kept.readings:,} readings are kept already")
+                if in_use is not None:
+                    weakref.finalize(self, os.close, in_use)
+                if gone := prune(self._cache, self._keep):
+                    self._progress.note(f"{len(gone)} older histories in {self._cache} were removed")
                 return folder, kept
             finally:
                 source.close(remove=True)
@@ -206,7 +218,7 @@ def _stamps(paths: Sequence[Path]) -> str:
     return " ".join(f"{path} {stat.st_size} {stat.st_mtime_ns}" for path, stat in stats)
 
 
-def _keep(source: Input, loaded: Loaded, folder: Path, shards: int, progress: Progress, content: str) -> Kept:
+def _keep(source: Input, loaded: Loaded, folder: Path, shards: int, progress: Progress) -> Kept:
     shutil.rmtree(folder, ignore_errors=True)
     keepers = [Keeper(folder / f"shard{k:02d}") for k in range(shards)]
     readings = 0
@@ -239,7 +251,7 @@ def _keep(source: Input, loaded: Loaded, folder: Path, shards: int, progress: Pr
             first_ms=first_ms or 0,
             last_ms=line.clock_ms or 0,
             time_basis=source.time_basis,
-            input=content,
+            input=source.content(),
             accounts=(
                 f"{total.received:,} packets received: {total.applied:,} applied, {total.duplicate:,} duplicate, "
                 f"{total.late:,} late, {sum(total.quarantined.values()):,} quarantined"

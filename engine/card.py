@@ -13,10 +13,10 @@ from pathlib import Path
 
 from engine.load import Loaded
 from ingest.formats import find_paths
-from ingest.log import LogReader
+from ingest.log import Entry, LogReader
 from kernels import SOURCE_HASH
 
-__all__ = ["file_hash", "input_hash", "made_with", "plain_command", "protocols_of", "write_card"]
+__all__ = ["LogHash", "file_hash", "input_hash", "made_with", "plain_command", "protocols_of", "write_card"]
 
 _LIBRARIES = ("numpy", "numba", "scipy", "polars", "pyarrow", "tzdata")
 """Those whose version can change a figure or the bytes of a file."""
@@ -26,7 +26,7 @@ _LOG_BYTES = 8 << 20
 _LOG_ENTRIES = 4096
 
 _WITHOUT_VALUE = {"--resume", "--no-queue"}
-_WITH_VALUE = {"--out", "--kept", "--shards"}
+_WITH_VALUE = {"--out", "--kept", "--keep", "--shards"}
 """Options that change no alert."""
 
 _ZONE = "--zone"  # Europe/Paris is no path
@@ -48,11 +48,11 @@ def protocols_of(loaded: Loaded) -> list[dict[str, str]]:
 
 
 def input_hash(paths: Sequence[Path]) -> str:
-    """Hash what files hold, in the order in which they are read, whatever they are called; of a log, its entries.
+    """Hash what files hold, in the order in which they are read, whatever they are called.
 
     Raises
     ------
-    FormatError, LogError, OSError
+    FormatError, OSError
         A path is missing or cannot be read.
     """
     found = find_paths(paths)
@@ -60,8 +60,6 @@ def input_hash(paths: Sequence[Path]) -> str:
     # A record's samples are beside its header, in files of the same name.
     for part in (*found.tables, *(part for path in found.records for part in _beside(path))):
         digest.update(file_hash(part).encode())
-    for path in found.logs:
-        _add_log(digest, path)
     return digest.hexdigest()
 
 
@@ -75,18 +73,26 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=_DIGEST)).hexdigest()
 
 
-def _add_log(digest: "hashlib.blake2b", path: Path) -> None:
-    """Hash what came, and not how SQLite keeps it."""
-    log = LogReader(path)
-    try:
-        at = log.first_offset
-        while entries := log.read(at, _LOG_BYTES, _LOG_ENTRIES):
-            for entry in entries:
-                said = f"{entry.offset} {entry.receipt_ms} {entry.source} {len(entry.body)}\n"
-                digest.update(said.encode() + entry.body)
-            at = entries[-1].offset + 1
-    finally:
-        log.close()
+class LogHash:
+    """Hash of a log's entries: of what came, and not of how SQLite keeps it, in its file or in the WAL."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.blake2b(digest_size=_DIGEST)
+
+    def add(self, entries: Sequence[Entry]) -> None:
+        """Take the next entries, in their order; their checksums were looked at when they were read."""
+        for entry in entries:
+            said = f"{entry.offset} {entry.receipt_ms} {entry.source} {len(entry.body)}\n"
+            self._digest.update(said.encode() + entry.body)
+
+    def add_from(self, log: LogReader, first: int, end: int) -> None:
+        """Read and take the entries from `first` to before `end`."""
+        while first < end and (entries := log.read(first, _LOG_BYTES, min(_LOG_ENTRIES, end - first))):
+            self.add(entries)
+            first = entries[-1].offset + 1
+
+    def __str__(self) -> str:
+        return self._digest.hexdigest()
 
 
 def plain_command(command: Sequence[str]) -> str:

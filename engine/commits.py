@@ -38,15 +38,15 @@ class Commits:
         Offsets of the newest whole set and of the one before; both are kept.
     committed_s : float
         When the newest whole set was, or the start: seconds of the monotonic clock.
-    problems : list of str
-        Why sets failed.
+    problem : str
+        Why the last set failed; "" where it did not.
     """
 
     def __init__(self, folder: Path, line: Line, committed: int | None, fence: Fence | None = None) -> None:
         self.committed = committed
         self.before: int | None = None
         self.committed_s = time.monotonic()
-        self.problems: list[str] = []
+        self.problem = ""
         self._folder = folder
         self._fence = fence
         self._line = line
@@ -90,6 +90,7 @@ class Commits:
             self._fail(error)
             return
         self._writing = []
+        self.problem = ""
         del self._alerts[: self._frames]
         self.committed_s = time.monotonic()
         if self._offset != self.committed:
@@ -107,11 +108,11 @@ class Commits:
 
     def _fail(self, error: CheckpointError) -> None:
         """Give the set up, once its other files are written or not."""
-        self.problems.append(str(error))
+        problems = [str(error)]
         for writing in self._writing:
             try:
                 writing.wait()
             except CheckpointError as other:
-                if str(other) not in self.problems:
-                    self.problems.append(str(other))
+                problems.append(str(other))
         self._writing = []
+        self.problem = "; ".join(dict.fromkeys(problems))

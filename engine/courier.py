@@ -53,11 +53,17 @@ class Courier:
     outbox : Outbox
     log : Appender
         Taken care of by others; open from `start` to the end of `stop`.
+
+    Attributes
+    ----------
+    problem : str
+        Why what the cell did does not reach the log; "" where it does.
     """
 
     def __init__(self, outbox: Outbox, log: Appender) -> None:
         self._outbox = outbox
         self._log = log
+        self.problem = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
 
@@ -83,18 +89,18 @@ class Courier:
         return len(letters)
 
     def _run(self) -> None:
-        said = ""
         while not self._stop.is_set():
             try:
                 brought = self.deliver()
             except Exception as error:  # noqa: BLE001 - the queue or the log is away: it waits, and nothing is lost
-                if str(error) != said:
-                    said = str(error)
-                    _LOGGER.error("acts of the cell do not reach the log: %s", said)  # noqa: TRY400 - it says it all
+                said = f"acts of the cell do not reach the log: {error}"
+                if said != self.problem:
+                    self.problem = said
+                    _LOGGER.error("%s", said)  # noqa: TRY400 - it says it all
                 self._stop.wait(_AGAIN_S)
                 continue
-            if said:
-                said = ""
+            if self.problem:
+                self.problem = ""
                 _LOGGER.info("acts of the cell reach the log again")
             if not brought:
                 self._stop.wait(_EVERY_S)

@@ -29,6 +29,7 @@ from engine.fence import Fence
 from engine.history import History
 from engine.kept import readings
 from engine.line import Line, Processed
+from engine.problems import Problems
 from engine.program import DAY_MS, Program
 from engine.refused import Refused
 from engine.roster import Roster
@@ -38,6 +39,7 @@ from ingest.columns import Batch
 from ingest.decode import Decoder
 from ingest.linelog import LineLog
 from ingest.log import Damage, Log, LogBusyError
+from ingest.logfile import LogError
 from ingest.signals import plausible_ranges
 
 __all__ = ["HEARTBEAT", "DurableLine", "Sink", "Step", "Tenure", "Upkeep", "decoder"]
@@ -48,6 +50,13 @@ Sink = Callable[[pl.DataFrame], object]
 HEARTBEAT = "heartbeat"
 """Source of the empty entries that say that the line hears."""
 
+_STEP, _CHECKPOINT, _HEARTBEAT, _TRIM = (
+    "step",
+    "checkpoint",
+    "heartbeat",
+    "trim",
+)  # conditions, see `Problems`
+
 _TRIM_S = 600.0
 """How often a live line looks whether the log holds what is older than it is kept."""
 
@@ -55,7 +64,6 @@ _PACE_S = 0.025
 """Least time from one live step to the next. A step has its price, however little it takes; and what the line does not
 use of the interpreter, intake does."""
 
-_LATELY = 20  # problems that are not repeated
 _LOOK_S = 0.25
 """How long a live line waits for a new entry before it looks at its other duties."""
 
@@ -138,7 +146,7 @@ class DurableLine:
     ----------
     log : LineLog
     line : Line
-    problems : list of str
+    noted : Problems
         What an operator must see: checkpoints that could not be used or written, damage in the log, gaps.
     unbalanced : list of str
         Sources whose accounts did not balance: a fault of Vigie.
@@ -174,7 +182,7 @@ class DurableLine:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.program = program
-        self.problems: list[str] = []
+        self.noted = Problems()
         self.unbalanced: list[str] = []
         self.rebuilt = ""
         self._sink = sink
@@ -207,7 +215,8 @@ class DurableLine:
     def _restore(self) -> None:
         checkpoints = self.folder / "checkpoints"
         restored = saved.restore(self.line, checkpoints)
-        self.problems += restored.problems
+        for problem in restored.problems:
+            self.noted.event(problem)
         first = self.log.first_offset
         self._commits = Commits(checkpoints, self.line, restored.offset, self._fence)
         if restored.offset is None:
@@ -215,7 +224,7 @@ class DurableLine:
             if restored.problems:
                 self.rebuilt = restored.problems[-1]
             if first:
-                self.problems.append(
+                self.noted.event(
                     f"{self.log.path}: the log begins at offset {first}: what was before it is not in the state"
                 )
         elif restored.offset > self.log.next_offset:
@@ -225,7 +234,7 @@ class DurableLine:
             )
             raise CheckpointError(msg)
         elif restored.offset < first:
-            self.problems.append(
+            self.noted.event(
                 f"{self.log.path}: offsets {restored.offset} to {first - 1} were trimmed before they were in a "
                 "checkpoint: they are not in the state"
             )
@@ -235,7 +244,7 @@ class DurableLine:
             self._strips = Strips(folder, self.log, decoder(self.program), self.line.next_offset)
             gap = self.history.resume(self.line.next_offset)
             if gap is not None:
-                self.problems.append(
+                self.noted.event(
                     f"{self.history.folder}: offsets {gap.first} to {gap.until - 1} are not in history"
                 )
         self._undelivered: list[pl.DataFrame] = []
@@ -278,6 +287,11 @@ class DurableLine:
     def sound(self) -> bool:
         """Whether the line can be gone on with: false after a step failed half way."""
         return self._sound
+
+    @property
+    def problems(self) -> list[str]:
+        """What is told of `noted`: events of the last day, and conditions that stand."""
+        return self.noted.told()
 
     @property
     def next_offset(self) -> int:
@@ -357,7 +371,12 @@ class DurableLine:
         self._note()
         if self._entries and not self._commits.busy and self._is_due():
             self._begin_checkpoint()
+        self.noted.ended(_STEP)
         return len(entries)
+
+    def stuck(self, error: Exception) -> None:
+        """Note that a step failed, until one does not."""
+        self.noted.stands(_STEP, str(error))
 
     def catch_up(self) -> int:
         """Step until the end of the log; return how many entries there were."""
@@ -386,8 +405,10 @@ class DurableLine:
 
     def _beaten(self, ticket: "Future[int]") -> None:
         error = None if ticket.cancelled() else ticket.exception()
-        if error is not None:
-            self._problem(f"heartbeat: {error}")
+        if error is None:
+            self.noted.ended(_HEARTBEAT)
+        else:
+            self.noted.stands(_HEARTBEAT, f"heartbeat: {error}")
 
     def _audit(self, batch: Batch) -> None:
         """See that every packet of the sources of a batch is accounted for."""
@@ -395,8 +416,9 @@ class DurableLine:
             account = self.line.accounts.by_source.get(source)
             if account is not None and not account.balanced and source not in self.unbalanced:
                 self.unbalanced.append(source)
-                self.problems.append(
-                    f"accounts of source {source} do not balance before offset {batch.next_offset}: {account}"
+                self.noted.stands(
+                    f"accounts of {source}",
+                    f"accounts of source {source} do not balance before offset {batch.next_offset}: {account}",
                 )
 
     def _trim(self) -> None:
@@ -405,8 +427,13 @@ class DurableLine:
         days = self._upkeep.keep_days
         if days and now >= self._trim_due:
             self._trim_due = now + _TRIM_S
-            old = self.log.offset_at(self._wall_ms() - round(days * DAY_MS))
-            self.log.trim(min(old, self.trimmable))
+            try:
+                old = self.log.offset_at(self._wall_ms() - round(days * DAY_MS))
+                self.log.trim(min(old, self.trimmable))
+            except LogError as error:
+                self.noted.stands(_TRIM, f"the log is not trimmed: {error}")
+            else:
+                self.noted.ended(_TRIM)
 
     def _check(self) -> None:
         if not self._sound:
@@ -422,12 +449,7 @@ class DurableLine:
 
     def _note_damage(self, damaged: list[Damage]) -> None:
         for each in damaged:
-            self._problem(f"{self.log.path}: {each}")
-
-    def _problem(self, text: str) -> None:
-        """Note a problem; what was said lately is not said again."""
-        if text not in self.problems[-_LATELY:]:
-            self.problems.append(text)
+            self.noted.event(f"{self.log.path}: {each}")
 
     # Checkpoints ---------------------------------------------------------------------------------------------
 
@@ -446,9 +468,10 @@ class DurableLine:
         self._note()
 
     def _note(self) -> None:
-        for problem in self._commits.problems:
-            self._problem(problem)
-        self._commits.problems.clear()
+        if self._commits.problem:
+            self.noted.stands(_CHECKPOINT, self._commits.problem)
+        else:
+            self.noted.ended(_CHECKPOINT)
 
     def checkpoint(self) -> int | None:
         """Make a checkpoint now and wait for it; return the offset of the newest one.

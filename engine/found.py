@@ -2,13 +2,17 @@
 
 A folder a shard: numbered segments of some hundred thousand events as Arrow IPC files, one of the events and one a
 group of rules, mapped into memory without a copy; and the patients with what they start from. A folder is whole once
-``kept.json`` is there. Parquet was measured and left: see docs/decisions/0017-kept-features.md.
+``kept.json`` is there, whose time says when it was used last. Parquet was measured and left: see
+docs/decisions/0017-kept-features.md.
 """
 
+import fcntl
 import json
 import mmap
+import os
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,12 +26,13 @@ from engine.judging import Block, Found, LimitSet
 from engine.program import Program
 from engine.state import State
 
-__all__ = ["FoundError", "Keeper", "Kept", "Part"]
+__all__ = ["FoundError", "Keeper", "Kept", "Part", "hold", "prune"]
 
 _EVENTS = 1 << 19
 """Events of a segment, about: enough that a segment's own costs do not show, few enough to be in memory."""
 
 _MARK = "kept.json"
+_GONE = ".gone"
 _FORMAT = 4
 _COLUMNS = ("slot", "mask", "t_ms", "now_ms", "clock_ms", "close")
 
@@ -74,6 +79,53 @@ class Kept:
         text = json.dumps(asdict(self) | {"format": _FORMAT}, ensure_ascii=False, indent=1)
         temporary.write_text(text + "\n", encoding="utf-8")
         temporary.replace(folder / _MARK)
+
+
+def hold(folder: Path) -> int | None:
+    """Say that `folder` is in use: `prune` lets it be until the descriptor that is given is closed.
+
+    None where the folder is not whole.
+    """
+    try:
+        mark = os.open(folder / _MARK, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with suppress(OSError):  # of a folder that may only be read, nothing is removed either
+        fcntl.flock(mark, fcntl.LOCK_SH)
+        os.utime(folder / _MARK)
+    return mark
+
+
+def prune(cache: Path, keep: int) -> list[Path]:
+    """Remove from `cache` what was kept and is used no more: all but the `keep` used last, and those that are in use.
+
+    Only what has the mark of a kept history is ours: all else in the folder stays.
+
+    Parameters
+    ----------
+    cache : Path
+        Folder of the kept histories' folders.
+    keep : int
+        1 or more.
+
+    Returns
+    -------
+    list of Path
+        Folders that are no more.
+    """
+    used = []
+    for mark in cache.glob(f"*/{_MARK}"):
+        with suppress(OSError, ValueError, AttributeError):
+            if "format" in json.loads(mark.read_bytes()) and not mark.parent.is_symlink():
+                used.append((mark.stat().st_mtime_ns, mark))
+    gone = []
+    for _, mark in sorted(used, reverse=True)[keep:]:
+        with suppress(OSError), mark.open("rb") as held:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Renamed first: under its own name another may make it anew meanwhile.
+            shutil.rmtree(mark.parent.rename(mark.parent.with_name(mark.parent.name + _GONE)))
+            gone.append(mark.parent)
+    return gone
 
 
 class Keeper:

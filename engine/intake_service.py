@@ -11,6 +11,7 @@ from engine.courier import Outbox
 from engine.durable import HEARTBEAT, DurableLine, Sink
 from engine.load import Loaded
 from engine.metrics import QueueDepth
+from engine.problems import Problems
 from engine.refused import Refused, RefusedError, Row
 from engine.service import READY_LAG_S, Service
 from engine.worker import folder_of
@@ -39,14 +40,15 @@ class IntakeService(Service):
         depth: Callable[[], Iterable[QueueDepth]] = lambda: (),
         outbox: Outbox | None = None,
     ) -> None:
-        self._problems: list[str] = []
+        self._noted = Problems()
         self._beat_due = 0.0
         super().__init__(settings, lambda _: None, depth, outbox)
 
     def _open_log(self, loaded: Loaded, sink: Sink) -> Appender:  # noqa: ARG002 - the workers have both
         self._log = StreamLog(self.settings.log, self.settings.partitions)
         self._open.callback(self._log.close)
-        self._problems += self._log.problems
+        for problem in self._log.problems:
+            self._noted.stands(problem, problem)  # of the server's settings: looked at once
         return self._log
 
     def lines(self) -> list[DurableLine]:
@@ -55,9 +57,7 @@ class IntakeService(Service):
 
     def standing(self) -> Standing:
         """Say how far the workers are; not ready where the server of the log does not say."""
-        problems = self._problems[-20:]
-        if self._failed is not None:
-            problems.append(str(self._failed))
+        problems = self._noted.told() + self._also()
         try:
             behind = max(0, self._log.next_offset - self._log.slowest)
             lag_s = self._log.behind_s() if behind else 0.0
@@ -94,9 +94,7 @@ class IntakeService(Service):
         ]
 
     def _say_start(self) -> None:
-        for problem in self._problems:
-            _LOGGER.warning("%s", problem)
-        self._said = len(self._problems)
+        self._noted.say(_LOGGER, logging.WARNING)
         _LOGGER.info(
             "log %s, %d partitions, at offset %d", self._log.name, self._log.partitions, self._log.next_offset
         )
@@ -109,16 +107,15 @@ class IntakeService(Service):
                 self._log.append(HEARTBEAT, b"", time.time_ns() // 1_000_000, 0).add_done_callback(
                     self._beaten
                 )
-        for problem in self._problems[self._said :]:
-            _LOGGER.error("%s", problem)
-        self._said = len(self._problems)
+        self._noted.say(_LOGGER)
 
     def _beaten(self, ticket: "Future[int]") -> None:
         error = None if ticket.cancelled() else ticket.exception()
-        if error is not None:
+        if error is None:
+            self._noted.ended(HEARTBEAT)
+        else:
             self._beat_due = time.monotonic() + 1.0  # soon again: a silence of the log is an outage
-            if f"heartbeat: {error}" not in self._problems[-20:]:
-                self._problems.append(f"heartbeat: {error}")
+            self._noted.stands(HEARTBEAT, f"heartbeat: {error}")
 
     def _work(self) -> None:
         """Do nothing: others work."""

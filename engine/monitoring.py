@@ -53,7 +53,7 @@ ALERTS = (
         _TICKET,
         "No checkpoint was made for a quarter of an hour",
     ),
-    Alert("VigieProblems", "increase(vigie_problems[10m]) > 0", "0m", _TICKET, "The service names a problem"),
+    Alert("VigieProblems", "vigie_problems > 0", "0m", _TICKET, "The service names a problem"),
     Alert(
         "VigieProtocolSignature",
         'vigie_protocol_signed{standing=~"altered|expired|not yet valid"} == 0',

@@ -219,6 +219,10 @@ class Reordered:
         self._heard[:] = [every[~now]]
         return every[now]
 
+    def content(self) -> str:
+        """See `Input`: what is read is the same in any order."""
+        return self._source.content()
+
     def notes(self) -> list[str]:
         """See `Input`."""
         days = self._order.slack_ms // DAY_MS

@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from engine import feature_rows, quality_page, replay_page, replay_state, replay_strips
-from engine.card import file_hash, input_hash, made_with, plain_command, protocols_of, write_card
+from engine.card import file_hash, made_with, plain_command, protocols_of, write_card
 from engine.line import Line
 from engine.load import Loaded, load
 from engine.program import Options
@@ -129,8 +129,6 @@ def replay(  # noqa: PLR0913 - an option is a parameter
     try:
         source.prepare(progress)
         quality = _quality(source, out, progress)
-        progress.step("hash of the input")
-        content = input_hash(paths)
         with loaded.line(shards=shards, time_basis=source.time_basis) as line:
             for shard in line.shards:
                 shard.watch_features = features
@@ -138,6 +136,8 @@ def replay(  # noqa: PLR0913 - an option is a parameter
             if resume:
                 run.go_back(progress)
             run.go(commit_s, progress)
+            progress.step("hash of the input")
+            content = source.content()
             summary = run.finish(out, rouge, quality, content)
         card = _card(summary, loaded, asked, out / "alerts.parquet", command)
         write_card(card, out / "card.json")

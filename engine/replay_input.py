@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from engine.card import LogHash, input_hash
 from engine.load import Loaded
 from engine.progress import Progress
 from engine.quality import Quality, look_at
@@ -76,6 +77,9 @@ class Input(Protocol):
     def batches(self, start: int) -> Iterator[Taken]:
         """Give the batches from `start` on, cut as they would be from the beginning; valid until the next."""
 
+    def content(self) -> str:
+        """Hash of what is read, whatever files are called: the same content gives the same."""
+
     def notes(self) -> list[str]:
         """What was taken for granted, in words."""
 
@@ -104,6 +108,7 @@ class FileInput:
             batch_rows=_FILE_ROWS,
         )
         self._folder = folder
+        self._paths = asked.paths
         self._zone = asked.zone
         self.has_ecg = self._files.has_ecg
         self.fingerprint = self._files.fingerprint
@@ -123,6 +128,10 @@ class FileInput:
         """See `Input`."""
         for batch, quarantine in self._files.batches(start):
             yield Taken(batch, quarantine, None)
+
+    def content(self) -> str:
+        """See `Input`."""
+        return input_hash(self._paths)
 
     def notes(self) -> list[str]:
         """See `Input`."""
@@ -152,6 +161,7 @@ class LogInput:
         self._decoder = loaded.decoder()
         self.first = self._log.first_offset
         self.end = self._log.next_offset
+        self._content = ""
         said = f"{path.name}\0{self.first}\0{self.end}"
         self.fingerprint = hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
 
@@ -165,15 +175,27 @@ class LogInput:
     def batches(self, start: int) -> Iterator[Taken]:
         """See `Input`; LogDamagedError where the log is damaged."""
         at = start
+        digest = LogHash()
         while at < self.end:
             entries = self._log.read(at, _LOG_BYTES, min(_LOG_ENTRIES, self.end - at))
             if not entries:
                 break
+            digest.add(entries)
             batch, quarantine = self._decoder.decode(
                 [(entry.offset, entry.receipt_ms, entry.source, entry.body) for entry in entries]
             )
             yield Taken(batch, quarantine, np.array([entry.receipt_ms for entry in entries], np.int64))
             at = entries[-1].offset + 1
+        if start == self.first:
+            self._content = str(digest)
+
+    def content(self) -> str:
+        """See `Input`; read again where it was not gone through from its beginning to its end."""
+        if not self._content:
+            digest = LogHash()
+            digest.add_from(self._log, self.first, self.end)
+            self._content = str(digest)
+        return self._content
 
     def notes(self) -> list[str]:
         """See `Input`."""

@@ -153,9 +153,7 @@ class Service:
         line = self.line
         entries = max(0, line.log.next_offset - line.next_offset)
         lag_s = line.lag_s() if entries else 0.0
-        problems = line.problems[-_PROBLEMS_SHOWN:]
-        if self._failed is not None:
-            problems.append(str(self._failed))
+        problems = line.problems[-_PROBLEMS_SHOWN:] + self._also()
         if line.log.checkpoint_problem:
             problems.append(line.log.checkpoint_problem)
         mean = self._packets / self._entries if self._entries else 1.0
@@ -167,6 +165,13 @@ class Service:
             lag_s=round(lag_s, 3),
             problems=problems,
         )
+
+    def _also(self) -> list[str]:
+        """What is wrong beside the line."""
+        said = [str(self._failed)] if self._failed is not None else []
+        if self._courier is not None and self._courier.problem:
+            said.append(self._courier.problem)
+        return said
 
     def expose(self) -> bytes:
         """Give all metrics in Prometheus' text format."""
@@ -263,9 +268,7 @@ class Service:
 
     def _say_start(self) -> None:
         line = self.line
-        for problem in line.problems:
-            _LOGGER.warning("%s", problem)
-        self._said = len(line.problems)
+        line.noted.say(_LOGGER, logging.WARNING)
         self._began = time.monotonic()
         self._behind = line.log.next_offset - line.next_offset
         self._target = line.log.next_offset
@@ -279,10 +282,7 @@ class Service:
             seconds = time.monotonic() - self._began
             _LOGGER.info("caught up: %d entries of the log in %.1f s", self._behind, seconds)
             self._behind = 0
-        problems = self.line.problems
-        for problem in problems[self._said :]:
-            _LOGGER.error("%s", problem)
-        self._said = len(problems)
+        self.line.noted.say(_LOGGER)
 
     def _wait(self, serving: threading.Thread) -> bool:
         """Wait until `stop` (true) or the server's end; meanwhile look after what must be done now and then."""
@@ -302,7 +302,6 @@ class Service:
 
     def _work(self) -> None:
         """Keep the line going: what passes (a queue that is away, a full disk) is waited for, what does not ends us."""
-        said = ""
         while not self._stop.is_set():
             try:
                 self.line.run(self._stop)
@@ -312,9 +311,7 @@ class Service:
                     _LOGGER.critical("the line failed: %s", error)
                     self.stop()
                     return
-                if str(error) != said:
-                    said = str(error)
-                    self.line.problems.append(said)
+                self.line.stuck(error)
                 self._stop.wait(_AGAIN_S)
 
     def _shut_down(

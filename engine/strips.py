@@ -27,6 +27,8 @@ from rules.alerts import Happening
 __all__ = [
     "FOLDER",
     "LEAD_IN_MS",
+    "LOOK_BACK_MS",
+    "OF_ALERTS",
     "SCHEMA",
     "WAIT_MS",
     "Chunk",
@@ -48,7 +50,9 @@ FOLDER = "strips"
 
 WAIT_MS = 600_000
 """What is received later than this after an alert is in history's readings, and not on its strip."""
-_LOOK_BACK_MS = 1_800_000  # a rule may wait ten minutes, and ticks come every quarter of an hour
+LOOK_BACK_MS = 1_800_000
+"""ECG of a strip is received no longer before its alert: a rule may wait ten minutes, and ticks are
+fifteen minutes apart."""
 _CLOCK_AHEAD_MS = 300_000  # a chunk may be dated so much after its receipt
 LEAD_IN_MS = 60_000
 """ECG before the strip by which beats are judged, as they were on the line."""
@@ -142,8 +146,14 @@ class Chunk(NamedTuple):
     samples: I16
 
 
+OF_ALERTS = (
+    "alert_id", "patient", "rule", "level", "sentence", "kind", "points", "onset_ms", "t_ms", "clock_ms",
+)  # fmt: skip
+"""Columns of `rules.alerts.SCHEMA` that `wanted` looks at."""
+
+
 def wanted(alerts: pl.DataFrame) -> list[Wanted]:
-    """Give the strips that rows of `rules.alerts.SCHEMA` ask for.
+    """Give the strips that rows of `rules.alerts.SCHEMA`, or of `OF_ALERTS`, ask for.
 
     One for each alert that rests on ECG when it opens, and one when it gets graver.
     """
@@ -163,7 +173,7 @@ def wanted(alerts: pl.DataFrame) -> list[Wanted]:
         onset = found - round(lasted)
         end = min(max(onset + _AFTER_MS, found + _AFTER_FINDING_MS), onset - _BEFORE_MS + _LONGEST_MS)
         start, clock = onset - _BEFORE_MS, row["clock_ms"]
-        first = max(clock - _LOOK_BACK_MS, start - LEAD_IN_MS - _CLOCK_AHEAD_MS)
+        first = max(clock - LOOK_BACK_MS, start - LEAD_IN_MS - _CLOCK_AHEAD_MS)
         out.append(
             Wanted(
                 **{name: row[name] for name in ("alert_id", "patient", "rule", "level", "sentence")},

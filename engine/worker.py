@@ -31,6 +31,7 @@ from engine.durable import DurableLine, Step, Tenure, Upkeep
 from engine.fence import Fence, FencedError, locked
 from engine.load import Loaded, load
 from engine.metrics import Metrics, QueueDepth
+from engine.problems import Problems
 from engine.service import READY_LAG_S, listen
 from ingest.logfile import LogError
 from ingest.server.openapi import Standing
@@ -46,7 +47,7 @@ _LOGGER = logging.getLogger("vigie.worker")
 _AGAIN_S = 0.5
 _KEEP_S = 1.0
 _SHOWN = 20
-_KEPT = 200
+_LOG = "log"  # a condition, see `Problems`
 
 
 class FencedSink(Protocol):
@@ -143,7 +144,7 @@ class Worker:
     ) -> None:
         self.settings = settings
         self.partitions = tuple(partitions)
-        self.problems: list[str] = []
+        self.noted = Problems()
         self.metrics = Metrics(depth)
         self._sink = sink
         self._loaded: Loaded = load(
@@ -161,7 +162,8 @@ class Worker:
             if wrong:
                 msg = f"{log.name}: partitions {wrong}: the log has 0 to {log.partitions - 1}"
                 raise ValueError(msg)
-            self.problems += log.problems
+            for problem in log.problems:
+                self.noted.stands(problem, problem)  # of the server's settings: looked at once
         self._client = connect(settings.log)
         self._who = f"{socket.gethostname()} process {os.getpid()} of {_processes()}"
         self._asked: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -182,7 +184,8 @@ class Worker:
         """Say how far it is; not ready while a partition is not its own, or is behind."""
         lines = self.lines()
         lag_s = max((line.lag_s() for line in lines), default=0.0)
-        problems = [*self.problems, *(problem for line in lines for problem in line.problems)][-_SHOWN:]
+        problems = [*self.noted.told(), *(problem for line in lines for problem in line.problems)]
+        problems = list(dict.fromkeys(problems))[-_SHOWN:]
         missing = len(self.partitions) - len(lines)
         if missing:
             problems.append(f"{missing} of {len(self.partitions)} partitions are not held by this worker")
@@ -233,8 +236,7 @@ class Worker:
             threading.Thread(target=self._serve, args=(k,), name=f"partition {k}", daemon=True)
             for k in self.partitions
         ]
-        for problem in self.problems:
-            _LOGGER.warning("%s", problem)
+        self.noted.say(_LOGGER, logging.WARNING)
         for thread in threads:
             thread.start()
         keep_s = min(_KEEP_S, self.settings.lease_s / 4)
@@ -266,16 +268,15 @@ class Worker:
                 if each.line is not None and each.line.committed_offset is not None:
                     each.lease.commit(each.line.committed_offset)
             except LeaseLostError as error:
-                self._say(str(error))
+                self.noted.event(str(error))
             except LogError as error:
-                self._say(str(error))
-                return  # it is away for the others too, and each would wait for its answer
-
-    def _say(self, problem: str) -> None:
-        if problem not in self.problems[-_SHOWN:]:
-            self.problems.append(problem)
-            del self.problems[:-_KEPT]
-            _LOGGER.warning("%s", problem)
+                self.noted.stands(_LOG, str(error))
+                break  # it is away for the others too, and each would wait for its answer
+        else:
+            self.noted.ended(_LOG)
+        self.noted.say(_LOGGER, logging.WARNING)
+        for line in self.lines():
+            line.noted.say(_LOGGER, logging.WARNING)
 
     def _serve(self, partition: int) -> None:
         while not self._stop.is_set():
@@ -284,12 +285,13 @@ class Worker:
                 if lease is not None:
                     self._work(partition, lease)
             except (LeaseLostError, FencedError) as error:
-                self._say(f"partition {partition}: given up: {error}")
+                self.noted.ended(f"folder {partition}")
+                self.noted.event(f"partition {partition}: given up: {error}")
             except LogError as error:
                 if not error.passes:
                     self._fail(partition, error)
                     return
-                self._say(str(error))
+                self.noted.stands(f"partition {partition}", str(error))
                 self._stop.wait(_AGAIN_S)
             except Exception as error:  # noqa: BLE001 - whatever it is, the worker ends in order
                 self._fail(partition, error)
@@ -330,6 +332,7 @@ class Worker:
             self._hold(partition, _Held(lease, None))
             folder = folder_of(self.settings.data, partition)
             stack.enter_context(locked(folder, partial(self._wait_for_folder, partition, lease)))
+            self.noted.ended(f"folder {partition}")
             self._sink.fence(*fence)
             mark = Fence.put(folder, lease.token)
 
@@ -351,8 +354,7 @@ class Worker:
                 at = line.committed_offset
                 start = "no checkpoint" if at is None else f"checkpoint at offset {at}"
                 _LOGGER.info("partition %d: token %d, %s", partition, lease.token, start)
-                for problem in line.problems:
-                    _LOGGER.warning("%s", problem)
+                self.noted.ended(f"partition {partition}")
                 self._run(line, lease)
             # Its last checkpoint is written now.
             with suppress(LogError):
@@ -364,9 +366,8 @@ class Worker:
         if self._stop.is_set():
             msg = f"partition {partition}: stopped while process {process} had its folder"
             raise LeaseLostError(msg)
-        self._say(
-            f"partition {partition}: process {process} lost its lease and still has the folder; waiting"
-        )
+        waiting = f"partition {partition}: process {process} lost its lease and still has the folder; waiting"
+        self.noted.stands(f"folder {partition}", waiting)
         self._stop.wait(_AGAIN_S / 5)
 
     def _run(self, line: DurableLine, lease: Lease) -> None:
@@ -380,7 +381,7 @@ class Worker:
                 lease.check()
                 if not line.sound:
                     raise
-                self._say(str(error))
+                line.stuck(error)
                 self._stop.wait(_AGAIN_S)
 
     def _hold(self, partition: int, held: _Held | None) -> None:

@@ -162,17 +162,13 @@ def _bench(source: Source) -> _Bench:
     if found is None or time.monotonic() - found.made_s > STALE_S:
         mine = source.kept / str(os.getpid())
         _sweep(source.kept)
-        kept_before = set(mine.iterdir()) if mine.exists() else set()
         # In a trial nobody closes what was never raised: a ROUGE ends with its condition.
         loaded = _loaded(source, Options(close_at_recovery=True))
         asked = Asked((source.log,), Mappings(), source.zone, time.time_ns() // 1_000_000)
-        history = History(asked, mine)
-        first = history.judge(loaded, Holding(patients=frozenset()))
-        kept = first.kept
+        history = History(asked, mine, keep=1)
+        kept = history.judge(loaded, Holding(patients=frozenset())).kept
         there = Reach(kept.readings, kept.patients, kept.first_ms, kept.last_ms)
         found = _BENCHES[source] = _Bench(source, loaded, history, there, time.monotonic())
-        for old in kept_before - {first.folder}:
-            shutil.rmtree(old, ignore_errors=True)
     return found
 
 

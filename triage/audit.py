@@ -27,6 +27,7 @@ __all__ = [
     "append",
     "entries",
     "episodes_since",
+    "hold",
     "read",
     "text_of",
     "verify",
@@ -108,6 +109,11 @@ class Verified:
 
 ENTRY = Base.metadata.tables["audit"]
 HEAD = Base.metadata.tables["audit_head"]
+
+
+def hold(connection: Connection) -> None:
+    """Hold the trail's end until the caller's transaction ends; others wait for it. SQLite has one writer anyway."""
+    connection.execute(select(HEAD.c.entry).with_for_update())
 
 
 def append(connection: Connection, t_ms: int, deeds: Sequence[Deed]) -> int:

@@ -25,6 +25,9 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 WAIT_S = 30
 """How long a writer waits for another one."""
 
+STALLED_S = 30
+"""A writer on PostgreSQL that stops half way, its machine frozen for example, is cut off then: others wait for it."""
+
 MIGRATING = 0x56_49_47_49_45
 """PostgreSQL advisory lock taken while tables change: "VIGIE" in ASCII."""
 
@@ -71,6 +74,8 @@ def connect(url: URL) -> Engine:
 def writing(engine: Engine) -> Iterator[Connection]:
     """Open a transaction that writes; it commits at the end, or rolls back on an error."""
     with engine.connect().execution_options(vigie_writes=True) as connection, connection.begin():
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = '{STALLED_S}s'")
         yield connection
 
 

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import polars as pl
-from sqlalchemy import Connection, Engine, Select, Table, bindparam, func, select, tuple_, update
+from sqlalchemy import Connection, Engine, Select, Table, bindparam, func, select, text, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.orm import Session
@@ -38,6 +38,11 @@ FILE_CHUNK = 10_000
 
 ATTEMPTS = 5
 """PostgreSQL asks a writer to begin again when two meet on one line; SQLite makes them wait."""
+
+NUMBERING = 0x56_49_47_49_46
+"""PostgreSQL advisory lock of who writes rows: "VIGIF". Rows are read by rising number, so numbers rise in the order of
+the commits: one that commits late, with a number lower than one read already, would be seen by nobody. Of the speed of
+four writers at once it takes a third (measured: 1,050 rows of alerts a second and not 1,600)."""
 
 EPISODE = Base.metadata.tables["episode"]
 ALERT = Base.metadata.tables["alert"]
@@ -224,9 +229,7 @@ class Store:
                 with database.writing(self._engine) as connection:
                     if fence is not None:
                         self._hold(connection, *fence)
-                    applied = sum(
-                        (self._chunk(connection, part) for part in alerts.iter_slices(CHUNK)), Applied()
-                    )
+                    applied = self._parts(connection, alerts)
                 break
             except (IntegrityError, OperationalError) as error:
                 if self._engine.dialect.name == "postgresql" and attempt < ATTEMPTS:
@@ -313,7 +316,21 @@ class Store:
             newest: int | None = connection.scalar(select(func.max(TRANSITION.c.clock_ms)))
         return newest
 
-    def _chunk(self, connection: Connection, part: pl.DataFrame) -> Applied:
+    def _parts(self, connection: Connection, alerts: pl.DataFrame) -> Applied:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": NUMBERING})
+        applied = Applied()
+        to_tell: list[_News] = []
+        for part in alerts.iter_slices(CHUNK):
+            applied += self._chunk(connection, part, to_tell)
+        # Last: who tells holds what everybody who moves a line waits for, and must wait for no line any more.
+        for owner, line, clock_ms in to_tell:
+            # Who has a line in hand hears that the patient got worse, or that it is over.
+            kind = "worse" if line["ended_ms"] is None else "ended"
+            tell(connection, line, clock_ms, cell_of(connection, line["patient"]), kind, account=owner)
+        return applied
+
+    def _chunk(self, connection: Connection, part: pl.DataFrame, to_tell: list["_News"]) -> Applied:
         rows = _rows(part)
         known = self._write_alerts(connection, rows)
         new = self._write_transitions(connection, rows)
@@ -321,6 +338,7 @@ class Store:
         for row in new:
             lines.follow(row, self._policy)
         lines.write(self._insert)
+        to_tell += lines.to_tell
         return Applied(len(new), len(rows) - len(new), lines.opened, lines.raised, lines.ended)
 
     def _write_alerts(self, connection: Connection, rows: list[dict[str, Any]]) -> set[str]:
@@ -359,6 +377,10 @@ class Store:
         return [row | {"id": written[key]} for key, row in first.items() if key in written]
 
 
+_News = tuple[str, Line, int]
+"""Who had a line, the line as it is now, and when, by the receipt clock."""
+
+
 class _Lines:
     """The lines that rows may change: the open ones of their patients, the ended ones of their alerts."""
 
@@ -368,7 +390,7 @@ class _Lines:
         self._ended: dict[str, Line] = {}
         self._touched: dict[str, Line] = {}
         self._episode_of: dict[str, str] = {}
-        self._to_tell: list[tuple[str, Line, int]] = []
+        self.to_tell: list[_News] = []
         self.opened = self.raised = self.ended = 0
         places = sorted({_place(row) for row in rows})
         again = sorted(known & {row["alert_id"] for row in rows})
@@ -390,7 +412,7 @@ class _Lines:
         if line is None:
             return
         if had[0] is not None and line["version"] != had[1]:
-            self._to_tell.append((had[0], line, row["clock_ms"]))
+            self.to_tell.append((had[0], dict(line), row["clock_ms"]))
         self._touched[line["id"]] = line
         self._episode_of.setdefault(row["alert_id"], line["id"])
         if line["ended_ms"] is None:
@@ -417,17 +439,6 @@ class _Lines:
             )
             pairs = [{"alert": alert, "episode": episode} for alert, episode in self._episode_of.items()]
             self._connection.execute(query, pairs)
-        for owner, line, clock_ms in self._to_tell:
-            # Who has a line in hand hears that the patient got worse, or that it is over.
-            kind = "worse" if line["ended_ms"] is None else "ended"
-            tell(
-                self._connection,
-                line,
-                clock_ms,
-                cell_of(self._connection, line["patient"]),
-                kind,
-                account=owner,
-            )
 
     def _read(self, query: Select[Any]) -> list[Line]:
         return [dict(row) for row in self._connection.execute(query).mappings()]

@@ -371,6 +371,45 @@ def test_what_was_not_kept_whole_is_made_again_and_damage_is_said(cohort, tmp_pa
         History(source, tmp_path / "kept").judge(loaded)
 
 
+def test_of_what_was_kept_the_last_used_stay_and_what_is_not_ours(cohort, tmp_path):
+    cache = tmp_path / "kept"
+    rows = pl.read_parquet(cohort / "cohort.parquet")
+    loaded = load([HEART], options=FILE)
+    others = cache / "notes"
+    others.mkdir(parents=True)
+    (others / "letter.txt").write_text("not Vigie's")
+    (cache / "theirs").mkdir()
+    (cache / "theirs" / "kept.json").write_text("[1, 2]")
+
+    def judged(patients, **options):
+        path = tmp_path / f"{patients}.parquet"
+        if not path.exists():
+            named = [f"P{k:07d}" for k in range(patients)]
+            rows.filter(pl.col("patient").is_in(named)).write_parquet(path)
+        history = History(asked(path), cache, **options)
+        return history, history.judge(loaded).folder
+
+    def ours():
+        return {path.parent for path in cache.glob("*/shard00")}
+
+    first, second = judged(2)[1], judged(3)[1]
+    assert ours() == {first, second}
+    assert judged(2)[1] == first  # and is the one used last, from now on
+    third = judged(4, keep=2)[1]
+    assert ours() == {first, third}
+    using, fourth = judged(5, keep=2)
+    assert ours() == {third, fourth}
+    for patients in (6, 7):
+        judged(patients, keep=1)
+    assert fourth in ours()
+    assert len(ours()) == 2
+    del using
+    judged(7, keep=1)
+    assert len(ours()) == 1
+    assert (others / "letter.txt").exists()
+    assert (cache / "theirs" / "kept.json").exists()
+
+
 def test_segments_do_not_show(cohort, tmp_path, monkeypatch):
     """A few events a segment, or all in one: the same alerts."""
     loaded = load([HEART])

@@ -74,7 +74,7 @@ def test_the_same_question_gives_the_same_bytes(cohort, tmp_path):
 def test_the_page_says_it_all_and_asks_nobody(cohort, tmp_path):
     found = asked_for(cohort, tmp_path / "out", spans=[("gain_3d_kg", [1.0, 1.5, 2.0])])
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert "prise de poids en 3 jours : 2,00 → 1,50 kg" in page
+    assert "prise de poids en 3 jours : 2 → 1,5 kg" in page
     assert "non signé" in page
     assert f"Alertes gagnées : {len(found.comparison.gained)}" in page
     assert page.count('role="img"') >= 2 + min(30, len(found.comparison.gained))

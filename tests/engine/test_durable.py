@@ -389,6 +389,7 @@ def test_a_checkpoint_that_fails_is_said_and_tried_again(tmp_path):
     folder.unlink()
     line.catch_up()
     assert line.checkpoint() == len(entries)
+    assert not line.problems
     crash(line)
     lost = Sink()
     line = opened(tmp_path, lost)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from engine.backtest import History
+from engine.card import input_hash
 from engine.load import load
 from engine.program import DAY_MS, Options
 from engine.progress import SILENT
@@ -109,6 +110,7 @@ def test_what_would_come_after_the_end_comes_with_it(cohort, tmp_path):
     source = Reordered(open_input(asked(cohort / "cohort.parquet"), load([HEART]), tmp_path), delays)
     source.prepare(SILENT)
     batches = [taken.batch for taken in source.batches(source.first)]
+    assert source.content() == input_hash([cohort / "cohort.parquet"])
     source.close(remove=True)
     newest = max(int(batch.t_ms.max()) for batch in batches if len(batch))
     assert (

@@ -1,7 +1,9 @@
 """The service as an operator runs it: a process that is started, stopped, killed and started again."""
 
+import errno
 import json
 import os
+import queue
 import re
 import signal
 import socket
@@ -19,6 +21,7 @@ from engine.config import load
 from engine.service import Service
 from ingest import packet
 from ingest.sources import Limits, Source, Sources
+from rules.alerts import SCHEMA
 from rules.errors import ProtocolError
 
 DAY = 86_400_000
@@ -322,6 +325,47 @@ def test_a_signal_may_come_at_any_moment_of_the_waiting(tmp_path):
         serving.join(60)
         assert not serving.is_alive()
         assert "_wait" in asked
+
+
+def test_a_queue_that_is_away_is_a_problem_until_it_is_back(tmp_path, caplog):
+    """A full disk is met in the same way: the step fails, is tried again, and in the end does not fail."""
+    settings, _ = load(given={"data": tmp_path / "data", "port": 0}, environment={})
+    key = key_of(settings.data)
+    away = threading.Event()
+    away.set()
+    with triage.store.open(tmp_path / "queue.sqlite") as store, caplog.at_level("INFO", "vigie"):
+
+        def sink(alerts):
+            if away.is_set():
+                raise OSError(errno.ENOSPC, "No space left on device", "queue.sqlite")
+            return store.apply(alerts)
+
+        class Outbox:
+            def waiting(self):
+                sink(SCHEMA.to_frame())
+                return ()
+
+            def sent(self, ids):
+                pass
+
+        service = Service(settings, sink, outbox=Outbox())
+        urls = queue.SimpleQueue()
+        serving = threading.Thread(target=service.run, args=(urls.put,))
+        serving.start()
+        url = urls.get(timeout=60)
+        assert send(url, key, gain("P1")).json()["accepted"] == 4
+        standing = wait_for(url, lambda standing: len(standing["problems"]) == 2)
+        assert "No space left on device" in standing["problems"][0]
+        assert b"vigie_problems 1.0" in service.expose()
+        assert "acts of the cell do not reach the log" in standing["problems"][-1]
+        away.clear()
+        wait_for(url, lambda standing: standing["ready"] and not standing["problems"])
+        assert b"vigie_problems 0.0" in service.expose()
+        assert len(store.queue()) == 1
+        service.stop()
+        serving.join(60)
+    told = [record.message for record in caplog.records if "No space left" in record.message]
+    assert sorted(message[:6] for message in told) == ["[Errno", "acts o", "over: "]
 
 
 def test_a_protocol_that_nobody_signed_is_said_at_the_start_or_refused(tmp_path, caplog):

@@ -156,7 +156,9 @@ def test_what_is_forgotten_in_memory_is_read_back_from_the_log(plain, entries, t
     assert kept(tmp_path) == kept(plain)
 
 
-def test_replay_writes_the_same_strips(plain, entries, tmp_path):
+@pytest.mark.parametrize("rows", [1, 16384])
+def test_replay_writes_the_same_strips(plain, entries, tmp_path, monkeypatch, rows):
+    monkeypatch.setattr("engine.replay_strips._ROWS", rows)
     with Log.open(tmp_path / "log") as log:
         for ticket in log.append_many([(source, body, t) for source, body, t in entries]):
             ticket.result(10)

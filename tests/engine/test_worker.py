@@ -213,7 +213,7 @@ def test_a_worker_that_was_replaced_writes_nothing_more(server, tmp_path):
                 store.fence(f"{worker.log_id}:0", token - 1)
             until(lambda: worker.lines() and worker.lines()[0] is not line)
             until(lambda: worker.standing().ready)
-            assert any("another worker took it" in problem for problem in worker.problems)
+            assert any("another worker took it" in problem for problem in worker.noted.told())
             assert int(client.get("{vigie}:lease:0").split()[0]) == token + 1
         assert not worker.failed
 

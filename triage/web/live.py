@@ -7,7 +7,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Annotated, Any, Final
 
@@ -30,6 +30,8 @@ __all__ = ["MOST_MOVED", "News", "routes"]
 HEARTBEAT_S: Final = 5.0
 MOST_MOVED: Final = 50
 """Lines that are sent one by one after one look; of more, the page shows the number alone."""
+MOST_TOLD: Final = 100
+"""Notices that are told after one look; the others follow with the next."""
 
 
 @dataclass(slots=True)
@@ -98,18 +100,24 @@ class News:
                 out.append({"episode": episode, "html": row_html(self._site, row, page.person)})
         return out
 
-    def told(self, person: Person, since: Marks) -> list[dict[str, Any]]:
-        """Give the notices for somebody after a look, with what each says as ``text``."""
+    def told(self, person: Person, since: Marks, marks: Marks) -> tuple[list[dict[str, Any]], Marks]:
+        """Give the notices for somebody between two looks, each with its ``text``, and the marks to go on from.
+
+        Of very many only the oldest: the marks are then those of the last that is given.
+        """
         found = notices.since(
             self._site.store.engine,
             since.notice,
             account=person.name,
             role=person.role.value,
             cells=person.cells,
+            until=marks.notice,
+            at_most=MOST_TOLD,
         )
-        return [
+        told = [
             each | {"text": f"{KINDS.get(each['kind'], each['kind'])} – {each['patient']}"} for each in found
         ]
+        return told, replace(marks, notice=found[-1]["id"]) if len(found) == MOST_TOLD else marks
 
     def events(self, page: _Page) -> list[str]:
         """Say what came since the page was told last."""
@@ -117,9 +125,8 @@ class News:
         out = []
         if marks != page.marks:
             out += [_event("moved", each) for each in self._moved(page, marks)]
-            told = self.told(page.person, page.marks)
+            told, page.marks = self.told(page.person, page.marks, marks)
             out += [_event("notice", {"text": each["text"]}) for each in told]
-            page.marks = marks
         said = self.queue_of(page, marks)
         if said != page.shown:
             page.shown = said

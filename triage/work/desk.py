@@ -5,7 +5,9 @@ and read, changed by a pure function, written if it is still the one that was re
 the engine must know goes into the same transaction as a body for its log (`triage.work.outgoing`).
 """
 
+import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -25,6 +27,8 @@ from triage.work.states import ChangedError, MoveError, Outcome, Reason, State, 
 from triage.work.tables import NOTICE
 
 __all__ = ["VIGIE", "Bulk", "Desk", "Line"]
+
+_LOGGER = logging.getLogger("vigie")
 
 EPISODE = Base.metadata.tables["episode"]
 
@@ -199,7 +203,7 @@ class Desk:
         """Assert that each open line has a valid next step; give (episode, what is wrong), and say it aloud.
 
         A line that is wrong is put before the nurses at once, and whoever administers the cell is told, at most once
-        an hour for a line.
+        an hour for a line. The messages say how many there were, and what was wrong: never which.
         """
         now_ms = self.now_ms()
         columns = [EPISODE.c[name] for name in ("id", "state", "owner", "until_ms", "next_ms")]
@@ -207,8 +211,18 @@ class Desk:
             lines = connection.execute(select(*columns).where(EPISODE.c.ended_ms.is_(None))).mappings().all()
         wrong = [(str(line["id"]), clockwork.flaw(dict(line), now_ms)) for line in lines]
         wrong = [(episode, what) for episode, what in wrong if what]
-        for episode, what in wrong:
-            self._retried(lambda episode=episode, what=what: self._mend(episode, what, now_ms))  # type: ignore[misc]
+        mended = Counter(
+            what
+            for episode, what in wrong
+            if self._retried(lambda episode=episode, what=what: self._mend(episode, what, now_ms))  # type: ignore[misc]
+        )
+        if mended:
+            told = "; ".join(f"{what} ({count})" for what, count in sorted(mended.items()))
+            _LOGGER.warning(
+                "lines found without a valid next step, and put before the nurses: %d: %s",
+                mended.total(),
+                told,
+            )
         return wrong
 
     def _elapse(self, episode: str, now_ms: int) -> Elapsed | None:
@@ -236,11 +250,12 @@ class Desk:
             )
         return elapsed
 
-    def _mend(self, episode: str, what: str, now_ms: int) -> None:
+    def _mend(self, episode: str, what: str, now_ms: int) -> bool:
+        """Put a line before the nurses; false where it is well meanwhile: another did it."""
         with database.writing(self.engine) as connection:
             line, before = self._locked(connection, episode)
             if line["ended_ms"] is not None or not clockwork.flaw(line, now_ms):
-                return
+                return False
             recent = select(NOTICE.c.id).where(
                 NOTICE.c.episode_id == episode,
                 NOTICE.c.kind == "forgotten",
@@ -256,6 +271,7 @@ class Desk:
                     tell(connection, line, now_ms, cell, "forgotten", role=role, details={"what": what})
             details = {"episode": episode, "what": what}
             audit.append(connection, now_ms, [Deed(VIGIE, "forgotten", line["patient"], cell, details)])
+        return True
 
     # How -----------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, func, or_, select
 
+from triage import audit
 from triage.work.tables import NOTICE
 
 __all__ = ["newest", "since", "tell"]
@@ -25,7 +26,7 @@ def tell(
     account: str | None = None,
     details: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a notice about a line, in the caller's transaction.
+    """Write a notice about a line, in the caller's transaction: late in it, as it waits for others who tell or append.
 
     Parameters
     ----------
@@ -36,6 +37,7 @@ def tell(
     account : str, optional
         Whose it is alone.
     """
+    audit.hold(connection)
     connection.execute(
         NOTICE.insert().values(
             t_ms=now_ms,
@@ -57,9 +59,16 @@ def newest(engine: Engine) -> int:
 
 
 def since(
-    engine: Engine, number: int, *, account: str, role: str, cells: Sequence[str] | None, at_most: int = 100
+    engine: Engine,
+    number: int,
+    *,
+    account: str,
+    role: str,
+    cells: Sequence[str] | None,
+    until: int | None = None,
+    at_most: int = 100,
 ) -> list[dict[str, Any]]:
-    """Give the notices after `number` for an account, oldest first.
+    """Give the notices after `number` for an account, oldest first; where it is `at_most` there may be more.
 
     Parameters
     ----------
@@ -67,6 +76,8 @@ def since(
         Who looks.
     cells : sequence of str, optional
         Of which cells; all where not given.
+    until : int, optional
+        Up to this number; to the newest where not given.
     """
     query = (
         select(NOTICE)
@@ -77,6 +88,8 @@ def since(
         .order_by(NOTICE.c.id)
         .limit(at_most)
     )
+    if until is not None:
+        query = query.where(NOTICE.c.id <= until)
     if cells is not None:
         query = query.where(NOTICE.c.cell.in_(cells))
     with engine.connect() as connection:

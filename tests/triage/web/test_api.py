@@ -10,10 +10,11 @@ import httpx
 import pytest
 
 from engine.load import load
-from triage import audit
+from triage import audit, database
 from triage.people.passwords import Attempts
 from triage.people.person import Scope
-from triage.work import outgoing
+from triage.web.live import MOST_TOLD
+from triage.work import notices, outgoing
 
 
 @pytest.fixture(scope="module")
@@ -307,6 +308,25 @@ def test_news_comes_to_who_waits_and_says_nothing_of_other_cells(site, client):
     assert (wrong.status_code, wrong.json()["kind"]) == (422, "invalid")
 
 
+def test_of_very_many_notices_none_is_left_out_and_none_is_told_twice(site, client):
+    episode = site.opened("P25", problem="many-notices")
+    api = client("paul")
+    mark = api.get("/news").json()["mark"]
+    line = {"id": episode, "patient": "P25"}
+    with database.writing(site.queue.engine) as connection:
+        for number in range(2 * MOST_TOLD + 3):
+            details = {"number": number}
+            notices.tell(connection, line, 1, "Nord", "reminded", account="paul", details=details)
+    read = []
+    while len(read) <= 2 * MOST_TOLD + 3:
+        told = api.get("/news", params={"since": mark, "wait": 2}).json()
+        if not told["notices"]:
+            break
+        read += [each["details"]["number"] for each in told["notices"]]
+        mark = told["mark"]
+    assert read == list(range(2 * MOST_TOLD + 3))
+
+
 def test_figures_and_hand_over_are_of_ones_cells(site, client):
     mine, other = site.opened("P24", problem="figures"), site.opened("P26", problem="figures")
     api = client()
@@ -316,7 +336,7 @@ def test_figures_and_hand_over_are_of_ones_cells(site, client):
     sheet = api.get("/cell/hand-over")
     assert mine in {line["id"] for line in sheet.json()["waiting"]["lines"]}
     assert other not in sheet.text
-    assert [each["account"] for each in api.get("/colleagues").json()] == ["dr.petit", "paul"]
+    assert [each["account"] for each in api.get("/colleagues").json()] == ["dr.petit", "dr.roy", "paul"]
     me = api.get("/me").json()
     assert (me["account"], me["cells"], "work" in me["may"], "accounts" in me["may"]) == (
         "marie",

@@ -8,9 +8,11 @@ from contextlib import suppress
 
 import httpx
 import pytest
+from conftest import make_frame, make_row
 from sqlalchemy.event import listen, remove
 
 from triage import audit
+from triage.work import lists
 from triage.work.states import State
 
 
@@ -413,3 +415,18 @@ def test_the_stream_of_a_session_that_ended_ends_however_much_happens(site):
         finally:
             busy.set()
             thread.join()
+
+
+def test_a_hand_over_leaves_out_no_line_and_says_how_many_it_would(serve, tmp_path, monkeypatch):
+    with serve(f"sqlite:///{tmp_path / 'queue.sqlite'}", tmp_path) as site, site.client("marie") as client:
+        many = [make_row(patient="P1", problem=f"x{i}", alert_id=f"{i:016x}") for i in range(lists.MOST + 5)]
+        site.queue.apply(make_frame(*many))
+        page = client.get("/releve").text
+        assert page.count("<tr><td") == len(many)
+        assert f"À traiter : {len(many)}<" in page
+        assert "autres n’y sont pas" not in page
+        monkeypatch.setattr("triage.web.pages.cell.MOST_HANDED_OVER", len(many) - 2)
+        page = client.get("/releve").text
+        assert page.count("<tr><td") == len(many) - 2
+        assert f"À traiter : {len(many)}<" in page
+        assert "2 autres n’y sont pas" in page

@@ -194,6 +194,24 @@ def test_the_auditor_finds_what_was_forgotten_and_puts_it_before_the_nurses(queu
         assert [each["kind"] for each in told] == ["forgotten"]
 
 
+def test_the_messages_say_how_many_were_forgotten_and_never_which(queue, desk, opened, caplog):
+    lines = {f"patient{i}": opened(f"patient{i}") for i in range(3)}
+    assert desk.look_over() == []
+    assert not caplog.records
+    with database.writing(queue.engine) as connection:
+        connection.execute(text("UPDATE episode SET state = 'claimed' WHERE patient <> 'patient0'"))
+        connection.execute(text("UPDATE episode SET owner = 'marie' WHERE patient = 'patient1'"))
+    desk.look_over()
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.message.endswith(
+        "put before the nurses: 2: claimed, without an end (1); claimed, without an end; claimed, by nobody (1)"
+    )
+    assert not [name for name in (*lines, *lines.values(), "marie") if name in record.message]
+    desk.look_over()
+    assert len(caplog.records) == 1
+
+
 def test_a_bulk_move_says_how_many_and_why_not(queue, desk, opened):
     episodes = [opened(f"p{i}") for i in range(5)]
     desk.claim(episodes[2], "paul")

@@ -98,7 +98,7 @@ class Load(Model):
 
 
 class HandOver(Model):
-    """What is open at the end of a shift, at most 200 lines of each; `counts` says whether there are more."""
+    """What is open at the end of a shift, at most 200 lines of each; `next` of each says whether there are more."""
 
     at: str
     waiting: Lines

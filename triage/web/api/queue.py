@@ -208,10 +208,11 @@ def routes(site: Site, door: Door, hub: Hub) -> APIRouter:  # noqa: PLR0915 - on
         if since is None or marks == since:
             return Newest(mark=_sealed(site, marks), lines=[], notices=[], counts=counted, more=False)
         changed = news.changed(since, marks)
+        told, reached = news.told(person, since, marks)
         return Newest(
-            mark=_sealed(site, marks),
+            mark=_sealed(site, reached),
             lines=[Line.of(row) for row in lists.some(site.store.engine, changed, person.cells)],
-            notices=[_notice(each) for each in news.told(person, since)],
+            notices=[_notice(each) for each in told],
             counts=counted,
             more=len(changed) >= MOST_MOVED,
         )

@@ -2,18 +2,21 @@
 
 import csv
 import io
+from typing import Final
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from triage.people.rights import Act
-from triage.web.pages.queue import shown
 from triage.web.site import Site
 from triage.work import lists
 from triage.work.figures import figures
 from triage.work.lists import Filters, View
 
-__all__ = ["routes"]
+__all__ = ["MOST_HANDED_OVER", "routes"]
+
+MOST_HANDED_OVER: Final = 1000
+"""Lines of each part of the hand-over; of what is beyond, the page says how many there are."""
 
 
 def routes(site: Site) -> APIRouter:
@@ -45,18 +48,21 @@ def routes(site: Site) -> APIRouter:
     def handover(request: Request) -> Response:
         person = site.allowed(request, Act.CELL)
         engine = site.store.engine
+        counts = site.counts(person)
         parts = {
-            view: [
-                shown(site, row, person)
-                for row in lists.rows(engine, Filters(view, person.cells, person.name))
-            ]
+            view: lists.page(engine, Filters(view, person.cells, person.name), MOST_HANDED_OVER)
             for view in (View.WAITING, View.MUTED, View.SILENT)
+        }
+        beyond = {
+            view: max(1, counts.views[view] - len(part.rows)) if part.after else 0
+            for view, part in parts.items()
         }
         return site.page(
             "handover.html",
             person,
-            parts=parts,
-            counts=site.counts(person),
+            parts={view: part.rows for view, part in parts.items()},
+            beyond=beyond,
+            counts=counts,
             tab="handover",
             at_ms=site.now_ms(),
         )
