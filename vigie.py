@@ -6,7 +6,6 @@ interrupted. Errors are lines on standard error that begin with ``vigie:``; set 
 Verbs import what they need when they run: ``vigie --help`` answers before Numba and Polars would be loaded.
 """
 
-import dataclasses
 import math
 import os
 import sys
@@ -27,7 +26,10 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from sqlalchemy import Engine
 
+    from engine.backtest_study import Terms
+    from engine.program import Options
     from engine.progress import Progress
+    from engine.replay_input import Asked
     from ingest.sources import Sources
 
 __all__ = ["app", "main"]
@@ -49,8 +51,14 @@ sources = typer.Typer(help="Gateways that may send, and their keys.", no_args_is
 users = typer.Typer(help="Accounts of those who work with the queue.", no_args_is_help=True)
 trail = typer.Typer(help="The audit trail of the queue.", no_args_is_help=True)
 config = typer.Typer(help="The service's configuration.", no_args_is_help=True)
+personal = typer.Typer(help="Limits of single patients.", no_args_is_help=True)
 patients = typer.Typer(help="Enrol patients and look after the register.", no_args_is_help=True)
 app.add_typer(protocols, name="protocol", epilog="Example: vigie protocol check insuffisance_cardiaque")
+app.add_typer(
+    personal,
+    name="limits",
+    epilog="Example: vigie limits propose cohort.parquet --protocol covidom --limit rate_high --out own",
+)
 app.add_typer(logs, name="log", epilog="Example: vigie log verify /var/lib/vigie/log")
 app.add_typer(patients, name="patient", epilog="Example: vigie patient import patients.csv --dry-run")
 app.add_typer(packets, name="packet", epilog="Example: vigie packet show body.bin")
@@ -111,6 +119,34 @@ NotedIn = Annotated[
 ]
 ZoneShown = Annotated[str, typer.Option(help="Zone of the times shown.")]
 
+Histories = Annotated[
+    list[Path], typer.Argument(help="CSV or Parquet in long form, folders of these, or a log.")
+]
+Outcomes = Annotated[
+    Path | None, typer.Option(help="CSV or Parquet of patient, time and kind: what became of them.")
+]
+OutcomeKinds = Annotated[list[str], typer.Option(help="Kind of outcome that counts; else all. Repeatable.")]
+WindowDays = Annotated[
+    float, typer.Option(min=0.1, max=366, help="Before an outcome, in which an alert counts for it.")
+]
+RenamedColumns = Annotated[list[str], typer.Option(help="A column called otherwise, such as time=date.")]
+MappingFile = Annotated[
+    Path | None, typer.Option(help="A TOML file that says how columns and signals are called.")
+]
+ZoneOfDays = Annotated[str, typer.Option(help="Zone of times that have none, and of days.")]
+BookOfLimits = Annotated[Path | None, typer.Option(help="A book of limits of cells and patients.")]
+EnrolmentFile = Annotated[Path | None, typer.Option(help="CSV of patient, cell, programmes, zone.")]
+KeptFolder = Annotated[
+    Path | None, typer.Option(help="Folder for what is computed once; by default in the output folder.")
+]
+KeptAtMost = Annotated[
+    int,
+    typer.Option(
+        min=1, help="How many of these, used last, are left in that folder; older ones are removed."
+    ),
+]
+Threads = Annotated[int, typer.Option(min=1, max=64, help="Threads; the figures are the same.")]
+
 
 class DiffForm(StrEnum):
     """How the differences of two protocols are written."""
@@ -124,6 +160,11 @@ class CloseRouge(StrEnum):
 
     AT_RECOVERY = "at-recovery"
     NEVER = "never"
+
+
+RougeEnds = Annotated[
+    CloseRouge | None, typer.Option(help="When a ROUGE ends (files: at-recovery; a log: never).")
+]
 
 
 def _version(asked: bool) -> None:
@@ -347,12 +388,10 @@ def quality(
 
 
 @app.command(
-    epilog="Example: vigie backtest cohort.parquet --protocol covidom --limit spo2_low=93 --out tried"
+    epilog="Example: vigie backtest cohort.parquet --protocol covidom --limit rate_high=115 --out tried"
 )
 def backtest(
-    paths: Annotated[
-        list[Path], typer.Argument(help="CSV or Parquet in long form, folders of these, or a log.")
-    ],
+    paths: Histories,
     protocol: Protocols,
     out: Annotated[Path, typer.Option(help="Folder for report.html, summary.txt and tables.")],
     against: Annotated[
@@ -365,15 +404,9 @@ def backtest(
     sweep: Annotated[
         list[str], typer.Option(help="A limit to try at many values: gain_3d_kg=1:3:0.25. Once or twice.")
     ] = [],  # noqa: B006
-    outcomes: Annotated[
-        Path | None, typer.Option(help="CSV or Parquet of patient, time and kind: what became of them.")
-    ] = None,
-    outcome: Annotated[
-        list[str], typer.Option(help="Kind of outcome that counts; else all. Repeatable.")
-    ] = [],  # noqa: B006
-    window_days: Annotated[
-        float, typer.Option(min=0.1, max=366, help="Before an outcome, in which an alert counts for it.")
-    ] = 30.0,
+    outcomes: Outcomes = None,
+    outcome: OutcomeKinds = [],  # noqa: B006
+    window_days: WindowDays = 30.0,
     lateness: Annotated[
         str | None,
         typer.Option(
@@ -382,59 +415,37 @@ def backtest(
             "receipt times; none leaves that out.",
         ),
     ] = None,
-    column: Annotated[list[str], typer.Option(help="A column called otherwise, such as time=date.")] = [],  # noqa: B006
-    mapping: Annotated[
-        Path | None, typer.Option(help="A TOML file that says how columns and signals are called.")
-    ] = None,
-    zone: Annotated[str, typer.Option(help="Zone of times that have none, and of days.")] = "Europe/Paris",
-    limits: Annotated[Path | None, typer.Option(help="A book of limits of cells and patients.")] = None,
-    enrolment: Annotated[Path | None, typer.Option(help="CSV of patient, cell, programmes, zone.")] = None,
-    close_rouge: Annotated[
-        CloseRouge | None, typer.Option(help="When a ROUGE ends (files: at-recovery; a log: never).")
-    ] = None,
-    kept: Annotated[
-        Path | None, typer.Option(help="Folder for what is computed once; by default in the output folder.")
-    ] = None,
-    keep: Annotated[
-        int,
-        typer.Option(
-            min=1, help="How many of these, used last, are left in that folder; older ones are removed."
-        ),
-    ] = 8,
-    shards: Annotated[int, typer.Option(min=1, max=64, help="Threads; the figures are the same.")] = 2,
+    column: RenamedColumns = [],  # noqa: B006
+    mapping: MappingFile = None,
+    zone: ZoneOfDays = "Europe/Paris",
+    limits: BookOfLimits = None,
+    enrolment: EnrolmentFile = None,
+    close_rouge: RougeEnds = None,
+    kept: KeptFolder = None,
+    keep: KeptAtMost = 8,
+    shards: Threads = 2,
 ) -> None:
     """Try protocols on a history: alerts, load, outcomes caught; and what a change would add, remove and miss."""
     import engine.backtest
-    import engine.backtest_outcomes
     import engine.backtest_report
     import engine.backtest_study
     from engine.backtest_lateness import order_of
     from engine.backtest_sweep import parse_sweep
     from engine.load import load
-    from engine.program import Options
-    from engine.replay_input import Asked, is_log_among
-    from ingest.formats.mapping import Mappings, load_mapping
+    from engine.replay_input import is_log_among
 
     changes = dict(_numbers(each) for each in limit)
     spans = [parse_sweep(each) for each in sweep]
-    columns = (load_mapping(mapping) if mapping else Mappings()).with_columns(**_columns(column))
+    asked = _history(paths, mapping, column, zone)
     log = is_log_among(paths)
     order = order_of(lateness, has_receipts=log)
-    closes = (close_rouge or (CloseRouge.NEVER if log else CloseRouge.AT_RECOVERY)) is CloseRouge.AT_RECOVERY
-    options = Options(close_at_recovery=closes) if log else Options(close_at_recovery=closes, deaf_after_ms=0)
+    options = _of_history(close_rouge, log=log)
     base, other = (
         load(names, limits=limits, enrolment=enrolment, zone=zone, options=options) if names else None
         for names in (protocol, against)
     )
     assert base is not None  # noqa: S101 - a protocol is required
-    terms = engine.backtest_study.Terms(window_days=window_days, zone=zone)
-    if outcomes:
-        table = engine.backtest_outcomes.read_outcomes(outcomes, outcome)
-        terms = dataclasses.replace(terms, outcomes=table)
-    elif outcome:
-        msg = f"--outcome {outcome[0]}: without --outcomes there are none"
-        raise ValueError(msg)
-    asked = Asked(tuple(paths), columns, zone, time.time_ns() // 1_000_000)
+    terms = _terms(outcomes, outcome, window_days, zone)
     out.mkdir(parents=True, exist_ok=True)
     with _watched() as progress:
         histories = [
@@ -1358,6 +1369,85 @@ def protocol_patients(
         typer.echo(triage.versions.text(each, at_most))
 
 
+@personal.command(
+    "propose",
+    epilog="Example: vigie limits propose cohort.parquet --protocol insuffisance_cardiaque --limit spo2_low --out own",
+)
+def limits_propose(
+    paths: Histories,
+    protocol: Protocols,
+    limit: Annotated[
+        str,
+        typer.Option(
+            help="Which limit, such as systolic_low: one that is compared with a signal, or a dry weight."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for report.html, proposals.csv and proposed.toml.")],
+    outcomes: Outcomes = None,
+    outcome: OutcomeKinds = [],  # noqa: B006
+    window_days: WindowDays = 30.0,
+    stable_days: Annotated[int, typer.Option(min=2, max=366, help="Days of a stable period.")] = 28,
+    min_readings: Annotated[int, typer.Option(min=2, help="Readings that it has at least.")] = 20,
+    min_days: Annotated[int, typer.Option(min=2, help="Days with a reading that it has at least.")] = 14,
+    apart_days: Annotated[int, typer.Option(min=0, help="Days that it is away from any outcome.")] = 14,
+    oldest_days: Annotated[
+        int, typer.Option(min=0, help="How long before the judged days it may have ended.")
+    ] = 60,
+    drift: Annotated[float, typer.Option(help="Spreads that the medians of its halves may be apart.")] = 1.5,
+    spreads: Annotated[float, typer.Option(help="Robust spreads from the centre to the limit.")] = 3.0,
+    least_step: Annotated[
+        float | None,
+        typer.Option(help="Least difference from the limit in force; else 5 mmHg, 5 /min, 1 %, 0.3 kg."),
+    ] = None,
+    judge_days: Annotated[
+        int, typer.Option(min=1, help="Last days, which judge what was learnt before.")
+    ] = 60,
+    column: RenamedColumns = [],  # noqa: B006
+    mapping: MappingFile = None,
+    zone: ZoneOfDays = "Europe/Paris",
+    limits: BookOfLimits = None,
+    enrolment: EnrolmentFile = None,
+    close_rouge: RougeEnds = None,
+    kept: KeptFolder = None,
+    keep: KeptAtMost = 8,
+    shards: Threads = 2,
+) -> None:
+    """Propose a limit for each patient from a stable period, with its effect afterwards; nothing is put in force."""
+    import engine.personal_report
+    import engine.personal_write
+    from engine.backtest import History
+    from engine.load import load
+    from engine.personal import Learning
+    from engine.personal_study import proposals
+    from engine.replay_input import is_log_among
+
+    asked = _history(paths, mapping, column, zone)
+    options = _of_history(close_rouge, log=is_log_among(paths))
+    loaded = load(protocol, limits=limits, enrolment=enrolment, zone=zone, options=options)
+    learning = Learning(
+        stable_days=stable_days,
+        min_readings=min_readings,
+        min_days=min_days,
+        apart_days=apart_days,
+        oldest_days=oldest_days,
+        drift=drift,
+        spreads=spreads,
+        least_step=least_step,
+        judge_days=judge_days,
+    )
+    terms = _terms(outcomes, outcome, window_days, zone)
+    command = ["vigie", *sys.argv[1:]]
+    out.mkdir(parents=True, exist_ok=True)
+    with _watched() as progress:
+        history = History(asked, kept or out / "kept", shards=shards, keep=keep, progress=progress)
+        found = proposals(history, loaded, limit, learning=learning, terms=terms, progress=progress)
+        progress.step("report")
+        engine.personal_write.write(found, out, command)
+        engine.personal_report.write_report(found, out / "report.html", command)
+    typer.echo(engine.personal_write.summary(found))
+    typer.echo(f"report: {out / 'report.html'}; to be completed: {out / 'proposed.toml'}")
+
+
 @logs.command("verify", epilog="Example: vigie log verify /var/lib/vigie/log")
 def log_verify(
     log: Annotated[str, typer.Argument(help="The log's file, or the address redis://... of one on Redis.")],
@@ -1688,6 +1778,36 @@ def _numbers(said: str) -> tuple[str, float]:
         msg = f"--limit {said}: legal is LIMIT=NUMBER, such as gain_3d_kg=1.5"
         raise ValueError(msg)
     return name, number
+
+
+def _history(paths: list[Path], mapping: Path | None, renamed: list[str], zone: str) -> "Asked":
+    """Say which history a back-test reads, and how."""
+    from engine.replay_input import Asked
+    from ingest.formats.mapping import Mappings, load_mapping
+
+    columns = (load_mapping(mapping) if mapping else Mappings()).with_columns(**_columns(renamed))
+    return Asked(tuple(paths), columns, zone, time.time_ns() // 1_000_000)
+
+
+def _of_history(close_rouge: CloseRouge | None, *, log: bool) -> "Options":
+    """Give the options of a line that goes over a history."""
+    from engine.program import Options
+
+    closes = (close_rouge or (CloseRouge.NEVER if log else CloseRouge.AT_RECOVERY)) is CloseRouge.AT_RECOVERY
+    return Options(close_at_recovery=closes) if log else Options(close_at_recovery=closes, deaf_after_ms=0)
+
+
+def _terms(outcomes: Path | None, kinds: list[str], window_days: float, zone: str) -> "Terms":
+    """Read what alerts are judged by."""
+    from engine.backtest_outcomes import read_outcomes
+    from engine.backtest_study import Terms
+
+    if outcomes:
+        return Terms(outcomes=read_outcomes(outcomes, kinds), window_days=window_days, zone=zone)
+    if kinds:
+        msg = f"--outcome {kinds[0]}: without --outcomes there are none"
+        raise ValueError(msg)
+    return Terms(window_days=window_days, zone=zone)
 
 
 def _columns(renamed: list[str]) -> dict[str, str | None]:

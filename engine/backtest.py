@@ -27,7 +27,7 @@ from kernels import SOURCE_HASH
 from rules.errors import close_names
 from rules.protocol import Protocol
 
-__all__ = ["KEEP", "History", "changed_limits", "features_key"]
+__all__ = ["KEEP", "History", "changed_limits", "features_key", "find_limit"]
 
 KEEP = 8
 """Histories with one set of features each that are kept: a question and its change need one or two."""
@@ -50,7 +50,9 @@ def features_key(loaded: Loaded) -> str:
                 f"{name} {array.dtype} {array.shape}\n".encode() + np.ascontiguousarray(array).tobytes()
             )
     # By protocol and name, as numbers of limits move when one is added.
-    said = [(program.limit_names[q], float(plan.limit_default[q]), loaded.roster.book.digest) for q in used]
+    names = [program.limit_names[q] for q in used]
+    book = loaded.roster.book.digest_of({(program.protocols[p].id, name) for p, name in names})
+    said = [(name, float(plan.limit_default[q]), book) for name, q in zip(names, used, strict=True)]
     options = program.options
     digest.update(
         repr(
@@ -81,18 +83,10 @@ def changed_limits(protocols: Sequence[Protocol], changes: Mapping[str, float]) 
     ValueError
         There is no such limit, it is in two protocols, or the value is outside of its sane range.
     """
-    legal = [name for each in protocols for limit in each.limits for name in (limit, f"{each.id}.{limit}")]
     out = list(protocols)
     for said, value in changes.items():
-        owner, _, name = said.rpartition(".")
-        found = [k for k, each in enumerate(out) if name in each.limits and owner in ("", each.id)]
-        if not found:
-            msg = f"there is no limit {said!r}; {close_names(said, legal)}"
-            raise ValueError(msg)
-        if len(found) > 1:
-            msg = f"limit {said!r} is in {len(found)} protocols; name it as {out[found[0]].id}.{name}"
-            raise ValueError(msg)
-        protocol = out[found[0]]
+        p, name = find_limit(protocols, said)
+        protocol = out[p]
         limit = protocol.limits[name]
         if not limit.min <= value <= limit.max:
             msg = f"limit {said} = {value:g}: legal are {limit.min:g} to {limit.max:g} {limit.unit}"
@@ -100,8 +94,30 @@ def changed_limits(protocols: Sequence[Protocol], changes: Mapping[str, float]) 
         # A copy has the cached hash of what it was copied from: made of its content, it has its own.
         limits = {**protocol.limits, name: limit.model_copy(update={"default": value})}
         content = {key: getattr(protocol, key) for key in type(protocol).model_fields} | {"limits": limits}
-        out[found[0]] = type(protocol).model_construct(**content)
+        out[p] = type(protocol).model_construct(**content)
     return out
+
+
+def find_limit(protocols: Sequence[Protocol], said: str) -> tuple[int, str]:
+    """Give the protocol, by its place, and the name of a limit that is said as ``limit`` or ``protocol.limit``.
+
+    Raises
+    ------
+    ValueError
+        There is no such limit, or it is in two protocols.
+    """
+    owner, _, name = said.rpartition(".")
+    found = [p for p, each in enumerate(protocols) if name in each.limits and owner in ("", each.id)]
+    if not found:
+        legal = [
+            name for each in protocols for limit in each.limits for name in (limit, f"{each.id}.{limit}")
+        ]
+        msg = f"there is no limit {said!r}; {close_names(said, legal)}"
+        raise ValueError(msg)
+    if len(found) > 1:
+        msg = f"limit {said!r} is in {len(found)} protocols; name it as {protocols[found[0]].id}.{name}"
+        raise ValueError(msg)
+    return found[0], name
 
 
 class History:

@@ -27,6 +27,7 @@ __all__ = [
     "known_outcomes",
     "local_day",
     "measure",
+    "met",
     "per_patient",
 ]
 
@@ -168,8 +169,8 @@ def per_patient(
     span = (follow_up["newest_ms"] - follow_up["first_ms"]).to_numpy() / DAY_MS
     counts = follow_up.select("patient", days=np.maximum(span, 1.0))
     opened = alerts.group_by("patient").agg(alerts=pl.len())
-    met = (
-        _met(outcomes, alerts, window_ms)
+    met_by = (
+        met(outcomes, alerts, window_ms)
         .group_by("patient")
         .agg(outcomes=pl.len(), caught=pl.col("first_ms").is_not_null().sum())
     )
@@ -178,7 +179,7 @@ def per_patient(
         .group_by("patient")
         .agg(true=pl.col("true").sum(), followed=pl.col("followed").sum())
     )
-    for each in (opened, met, judged):
+    for each in (opened, met_by, judged):
         counts = counts.join(each, on="patient", how="left", maintain_order="left")
     columns = {
         name: counts[name].fill_null(0).cast(pl.Float64).to_numpy()
@@ -196,7 +197,7 @@ def known_outcomes(outcomes: pl.DataFrame, follow_up: pl.DataFrame, window_ms: i
     )
 
 
-def _met(outcomes: pl.DataFrame, alerts: pl.DataFrame, window_ms: int) -> pl.DataFrame:
+def met(outcomes: pl.DataFrame, alerts: pl.DataFrame, window_ms: int) -> pl.DataFrame:
     """Outcomes with the first clinical alert that was opened in the window before each; null where there is none."""
     opened = alerts.filter("clinical").select("patient", first_ms="opened_ms").sort("first_ms")
     return (
@@ -265,9 +266,10 @@ def measure(
     counts = per_patient(alerts, follow_up, outcomes, window_ms)
     n = len(follow_up)
     intervals = _intervals(counts, n, draws)
-    met = _met(outcomes, alerts, window_ms)
-    lead = met.filter(pl.col("first_ms").is_not_null()).select(
-        (pl.col("t_ms") - pl.col("first_ms")) / 3_600_000
+    lead = (
+        met(outcomes, alerts, window_ms)
+        .filter(pl.col("first_ms").is_not_null())
+        .select((pl.col("t_ms") - pl.col("first_ms")) / 3_600_000)
     )
     length = alerts.filter(pl.col("ended_ms").is_not_null()).select(
         (pl.col("ended_ms") - pl.col("opened_ms")) / 3_600_000

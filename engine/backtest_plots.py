@@ -12,7 +12,7 @@ from engine.backtest_sweep import Point
 from engine.program import DAY_MS
 from rules.explain import number_text
 
-__all__ = ["curve", "days", "evidence", "heat"]
+__all__ = ["curve", "days", "evidence", "heat", "readings"]
 
 _WIDTH, _HEIGHT = 720, 180
 _LEFT, _BOTTOM, _TOP = 44, 22, 10
@@ -110,6 +110,39 @@ def evidence(each: Seen) -> str:
     for t, anchor in ((span[0], "start"), (opened, "middle")):
         parts.append(frame.text(frame.px(t), frame.height - 6, _day_text(t), anchor))
     return frame.page(parts, f"{each.figure} : {each.text}")
+
+
+def readings(
+    t_ms: npt.NDArray[np.int64],
+    value: F64,
+    limits: tuple[float | None, float],
+    learnt_ms: tuple[float, float],
+    cut_ms: float,
+    title: str,
+) -> str:
+    """Draw a patient's readings, the limit in force and the proposed one, where it was learnt, and what judges it."""
+    span = (learnt_ms[0] - 2 * DAY_MS, float(t_ms[-1]))
+    shown = t_ms >= span[0]
+    x, y = t_ms[shown].astype(np.float64), value[shown]
+    every = np.concatenate([y, [each for each in limits if each is not None]])
+    low, high = float(every.min()), float(every.max())
+    margin = 0.08 * (high - low) or 1.0
+    frame = _Frame(span, (low - margin, high + margin), 460, 120)
+    left, right = frame.px(learnt_ms[0]), frame.px(learnt_ms[1])
+    dots = "".join(f"M{frame.px(a):.1f} {frame.py(b):.1f}h0" for a, b in zip(x, y, strict=True))
+    at, tall = frame.px(cut_ms), frame.height - _BOTTOM - _TOP
+    parts = [
+        f'<rect class="learnt" x="{left:.1f}" y="{_TOP}" width="{right - left:.1f}" height="{tall}"/>',
+        frame.ticks_y(1),
+        f'<path class="dots" d="{dots}"/>',
+        *([frame.level(limits[0], "limit")] if limits[0] is not None else []),
+        frame.level(limits[1], "proposed"),
+        f'<line class="opened" x1="{at:.1f}" x2="{at:.1f}" y1="{_TOP}" y2="{frame.height - _BOTTOM}"/>',
+    ]
+    # A local midnight is in the day before by UTC.
+    for t, ahead, anchor in ((span[0], 0.0, "start"), (cut_ms, DAY_MS / 2, "middle"), (span[1], 0.0, "end")):
+        parts.append(frame.text(frame.px(t), frame.height - 6, _day_text(t + ahead), anchor))
+    return frame.page(parts, title)
 
 
 def curve(points: Sequence[Point], base: tuple[float, float | None], title: str) -> str:

@@ -75,6 +75,7 @@ def pieces(found: Study, command: Sequence[str] = ()) -> dict[str, Any]:
         "card": card(found, command),
         "command": shlex.join(command),
         "shown": _SHOWN,
+        "personal": None,
     }
 
 

@@ -19,7 +19,7 @@ import datetime as dt
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -29,7 +29,10 @@ from rules.lines import Path as KeyPath
 from rules.model import LimitEntry, Protocol
 from rules.reading import Reader, read_text
 
-__all__ = ["Change", "LimitBook", "words_of"]
+__all__ = ["TO_COMPLETE", "Change", "LimitBook", "words_of"]
+
+TO_COMPLETE = "à compléter"
+"""What a proposed book says where a person has to: who decided, when and why. A book with it is refused."""
 
 _SCOPES = ("programme", "cell", "patient")
 _FRENCH = {"programme": "programme", "cell": "cellule", "patient": "patient"}
@@ -97,6 +100,13 @@ class LimitBook:
         """Give the same changes over other protocols of the same ids, which have the same limits."""
         return LimitBook(protocols, self._changes.values())
 
+    def replaced(self, changes: Iterable[Change]) -> "LimitBook":
+        """Give the book with `changes`, already checked, in place of its own of the same limits, whatever the dates."""
+        kept = self._changes | {
+            (each.scope, each.subject, each.entry.protocol, each.entry.limit): each for each in changes
+        }
+        return LimitBook(tuple(self._protocols.values()), kept.values())
+
     def resolve(
         self, protocol: str, limit: str, cell: str | None = None, patient: str | None = None
     ) -> tuple[float, str]:
@@ -137,9 +147,14 @@ class LimitBook:
     @property
     def digest(self) -> str:
         """Hash of what is in force, 16 hexadecimal digits; the order of the file does not change it."""
+        return self.digest_of(self.own())
+
+    def digest_of(self, limits: Collection[tuple[str, str]]) -> str:
+        """Give the hash of what is in force of some limits, each as (protocol, limit)."""
         content = [
             [scope, subject, change.entry.model_dump(mode="json")]
-            for (scope, subject, _, _), change in sorted(self._changes.items())
+            for (scope, subject, protocol, limit), change in sorted(self._changes.items())
+            if (protocol, limit) in limits
         ]
         return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=8).hexdigest()
 
@@ -187,10 +202,24 @@ class _BookReader(Reader):
             wrong = "is missing" if subject is None else f"{subject!r} is not a name"
             self.add((*path, scope), wrong, "text between quotes")
             subject = None
+        if not self._completed(fields, path):
+            return None
         entry = self.model(LimitEntry, fields, path)
         if entry is None or not self._in_range(entry, path) or subject is None:
             return None
         return Change(scope, subject, entry)
+
+    def _completed(self, fields: Mapping[str, Any], path: KeyPath) -> bool:
+        """Say whether a person has taken an entry over; one mistake an entry, as a proposed book has hundreds."""
+        said = {key: str(fields.get(key)).strip().lower() for key in ("author", "date", "reason")}
+        left = [key for key, words in said.items() if words == TO_COMPLETE]
+        if left:
+            self.add(
+                (*path, left[0]),
+                f"{', '.join(left)} left {TO_COMPLETE!r}: a proposal that nobody has taken over",
+                "who decided it, on which date and why; or no such entry",
+            )
+        return not left
 
     def _in_range(self, entry: LimitEntry, path: KeyPath) -> bool:
         if entry.protocol not in self.protocols:

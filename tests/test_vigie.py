@@ -103,6 +103,7 @@ def test_the_verbs_are_those_of_the_documentation():
         "patient transfer",
         "patient close",
         "patient enrolment",
+        "limits propose",
         "log verify",
         "log trim",
         "packet show",
@@ -676,6 +677,40 @@ def test_a_log_on_redis_that_cannot_be_had(run, monkeypatch, tmp_path):
     assert "legal are numbers and ranges" in run("work", "--shards", "0-x")[2]
     monkeypatch.delenv("VIGIE_LOG")
     assert "work needs a log on Redis" in run("work", "--shards", "0-3")[2]
+
+
+def test_limits_of_single_patients_are_proposed_and_not_in_force(run, tmp_path):
+    cohort, out = tmp_path / "cohort.parquet", tmp_path / "out"
+    assert run("simulate", "--patients", "12", "--days", "40", "--out", str(cohort))[0] == 0
+    verb = ["limits", "propose", str(cohort), "--protocol", "insuffisance_cardiaque", "--out", str(out)]
+    verb += ["--stable-days", "14", "--min-readings", "12", "--min-days", "7", "--judge-days", "14"]
+    status, said, err = run(*verb, "--limit", "systolic_low")
+    assert status == 0, err
+    assert "nothing is in force" in said
+    assert "no outcomes were given" in said
+    assert (out / "report.html").is_file()
+    status, _, err = run(
+        "backtest",
+        str(cohort),
+        "--protocol",
+        "insuffisance_cardiaque",
+        "--limits",
+        str(out / "proposed.toml"),
+        "--out",
+        str(out),
+    )
+    assert status == 2
+    assert "left 'à compléter': a proposal that nobody has taken over" in err
+    for more, words in (
+        (["--limit", "gain_3d_kg"], "legal are dry_weight_kg, rate_high"),
+        (["--limit", "systolic"], "there is no limit 'systolic'"),
+        (["--limit", "systolic_low", "--spreads", "0"], "spreads = 0: legal is more than 0"),
+        (["--limit", "systolic_low", "--outcome", "death"], "without --outcomes there are none"),
+        (["--limit", "systolic_low", "--judge-days", "60"], "legal are at least 14 for a stable period"),
+    ):
+        status, said, err = run(*verb, *more)
+        assert (status, said) == (2, "")
+        assert words in err
 
 
 def test_a_backtest_says_what_a_change_would_do(run, tmp_path):

@@ -308,6 +308,14 @@ def test_the_key_knows_what_features_are_made_of():
     assert features_key(load(["covidom"])) != features_key(base)
 
 
+def test_the_key_knows_of_a_book_what_features_are_made_of(tmp_path):
+    base = load([HEART])
+    for name, value, same in (("gain_3d_kg", "0.8", True), ("dry_weight_kg", "70", False)):
+        text = BOOK.format(patient="P0000003").replace("gain_3d_kg", name).replace("0.8", value)
+        (tmp_path / "book.toml").write_text(text, encoding="utf-8")
+        assert (features_key(load([HEART], limits=tmp_path / "book.toml")) == features_key(base)) is same
+
+
 def test_a_changed_limit_has_another_hash_and_nothing_else_is_other():
     (protocol,) = load([HEART]).program.protocols
     (changed,) = changed_limits([protocol], {f"{HEART}.gain_3d_kg": 1.5})

@@ -1,10 +1,12 @@
+import datetime as dt
 import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rules.limits import LimitBook
+from rules.limits import Change, LimitBook
+from rules.model import LimitEntry
 from rules.protocol import ProtocolError
 
 ENTRY = """
@@ -142,3 +144,36 @@ def test_a_book_that_cannot_be_read(protocol, tmp_path):
     assert LimitBook.load(path, [protocol]).digest == book(protocol).digest
     with pytest.raises(KeyError):
         book(protocol).resolve("essai", "absent")
+
+
+@pytest.mark.parametrize(
+    ("key", "written"), [("author", '"Dr A. Martin"'), ("date", "2026-11-02"), ("reason", '"essai"')]
+)
+def test_a_proposal_that_nobody_completed_is_refused(protocol, key, written):
+    text = entry("patient", 1.5, subject="P1").replace(f"{key} = {written}", f'{key} = "À compléter "')
+    with pytest.raises(ProtocolError) as caught:
+        book(protocol, text)
+    (mistake,) = caught.value.mistakes
+    assert mistake.key == f"patient[0].{key}"
+    assert f"{key} left 'à compléter'" in mistake.wrong
+    assert "who decided it" in mistake.legal
+
+
+def test_entries_put_in_place_of_others_hold_whatever_the_dates(protocol):
+    before = book(protocol, ALL.replace("2026-11-02", "2030-01-01"))
+    said = LimitEntry(
+        protocol="essai", limit="gain_kg", value=1.2, author="A", date=dt.date(2026, 1, 1), reason="essai"
+    )
+    after = before.replaced([Change("patient", "P1", said)])
+    assert after.resolve("essai", "gain_kg", None, "P1")[0] == 1.2
+    assert (
+        after.resolve("essai", "gain_kg", "Rennes", "P2")[0]
+        == before.resolve("essai", "gain_kg", "Rennes", "P2")[0]
+    )
+    assert before.resolve("essai", "gain_kg", None, "P1")[0] == 1.5
+
+
+def test_the_digest_of_some_limits_knows_these_alone(protocol):
+    empty, full = book(protocol, ""), book(protocol)
+    assert full.digest_of({("essai", "gain_kg")}) == full.digest != empty.digest
+    assert full.digest_of({("essai", "other_kg")}) == full.digest_of(set()) == empty.digest
