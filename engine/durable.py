@@ -27,6 +27,7 @@ from engine.checkpoint import CheckpointError
 from engine.commits import Commits
 from engine.fence import Fence
 from engine.history import History
+from engine.history_merge import Merger
 from engine.kept import readings
 from engine.line import Line, Processed
 from engine.problems import Problems
@@ -50,15 +51,19 @@ Sink = Callable[[pl.DataFrame], object]
 HEARTBEAT = "heartbeat"
 """Source of the empty entries that say that the line hears."""
 
-_STEP, _CHECKPOINT, _HEARTBEAT, _TRIM = (
+_STEP, _CHECKPOINT, _HEARTBEAT, _TRIM, _HISTORY = (
     "step",
     "checkpoint",
     "heartbeat",
     "trim",
+    "history",
 )  # conditions, see `Problems`
 
 _TRIM_S = 600.0
 """How often a live line looks whether the log holds what is older than it is kept."""
+
+_MERGE_S = 600.0
+"""How often a live line looks whether history has files to be merged."""
 
 _PACE_S = 0.025
 """Least time from one live step to the next. A step has its price, however little it takes; and what the line does not
@@ -191,7 +196,7 @@ class DurableLine:
         self._settled = threading.Lock()
         self._upkeep = upkeep
         self._heartbeat_due = 0.0
-        self._trim_due = 0.0
+        self._trim_due = self._merge_due = 0.0
         self._decoder = decoder(program)
         self._fence = tenure.fence if tenure is not None else None
         self._hold = tenure.hold if tenure is not None else lambda: None
@@ -205,6 +210,9 @@ class DurableLine:
             self._open.callback(self.refused.close)
             self.line = self._open.enter_context(Line(program, shards=shards, roster=roster))
             self.history = History(self.folder / "history", shards) if upkeep.history_rows else None
+            self._merger = Merger(self.history) if self.history is not None else None
+            if self._merger is not None:
+                self._open.callback(self._merger.close)
             self._restore()
         except BaseException:
             self._open.close()
@@ -394,6 +402,7 @@ class DurableLine:
                 stop.wait(max(0.0, began + _PACE_S - time.monotonic()))
             else:
                 self._trim()
+                self._merge()
                 self.log.wait_for(self.line.next_offset, _LOOK_S)
 
     def _beat(self) -> None:
@@ -434,6 +443,17 @@ class DurableLine:
                 self.noted.stands(_TRIM, f"the log is not trimmed: {error}")
             else:
                 self.noted.ended(_TRIM)
+
+    def _merge(self) -> None:
+        """Have history's small files merged, now and then, when there is nothing else to do."""
+        now = time.monotonic()
+        if self._merger is not None and now >= self._merge_due:
+            self._merge_due = now + _MERGE_S
+            if self._merger.problem:
+                self.noted.stands(_HISTORY, self._merger.problem)
+            else:
+                self.noted.ended(_HISTORY)
+            self._merger.look()
 
     def _check(self) -> None:
         if not self._sound:

@@ -248,30 +248,67 @@ class History:
         """Read what is committed; see the function `read`, which needs no writer."""
         return read(self.folder, patient, signals, since, until)
 
-    def compact(self, day: str) -> int:
-        """Merge the files of `day` (YYYY-MM-DD), a day that is over, into one a shard; return how many went.
+    def compact(self, day: str, *, linger: bool = False) -> int:
+        """Merge the files of `day` (YYYY-MM-DD) into one a shard; return how many were merged.
 
-        Commits are frequent and their files small; a day of them reads many times slower than one file. The
-        merged file replaces those whose offsets it covers from the moment it has its name.
+        Commits are frequent and their files small; a day of them reads many times slower than one file. The merged file
+        replaces those whose offsets it covers from the moment it has its name. Beside commits and readers; one merges
+        at a time. With `linger` the merged ones stay for readers that have begun; `remove_merged` takes them away.
+
+        Raises
+        ------
+        HistoryError
+            The disk refuses; what there was is there.
         """
-        removed = 0
-        with self._lock:
-            for folder in sorted((self.folder / f"day={day}").glob("shard=*")):
-                paths = _current(folder.glob("*.parquet"), self._committed)
-                if len(paths) < 2:
-                    continue
-                (first, _), (_, until) = _span(paths[0]), _span(paths[-1])
-                merged = folder / f"{first:020d}-{until:020d}.parquet"
+        merged = 0
+        for folder in sorted((self.folder / f"day={day}").glob("shard=*")):
+            paths = _current(folder.glob("*.parquet"), self._committed)
+            if len(paths) < 2:
+                continue
+            (first, _), (_, until) = _span(paths[0]), _span(paths[-1])
+            whole = folder / f"{first:020d}-{until:020d}.parquet"
+            try:
                 rows = pl.concat([pl.read_parquet(path, hive_partitioning=False) for path in paths])
-                try:
-                    write_parquet(rows.sort(_ORDER), merged)
-                    sync(folder)
-                except (OSError, pl.exceptions.PolarsError) as error:
-                    msg = f"{merged}: {error}"
-                    raise HistoryError(msg) from error
-                for path in paths:
+                write_parquet(rows.sort(_ORDER), whole)
+                sync(folder)
+            except (OSError, pl.exceptions.PolarsError) as error:
+                msg = f"{whole}: {error}"
+                raise HistoryError(msg) from error
+            for path in () if linger else paths:
+                path.unlink()
+            merged += len(paths)
+        return merged
+
+    def days(self) -> list[tuple[str, int, float]]:
+        """Give, of each day that there is, the most files of a shard that are not merged, and when the newest was made.
+
+        Returns
+        -------
+        list of (str, int, float)
+            YYYY-MM-DD, files, seconds since 1970; oldest day first.
+        """
+        out = []
+        for day in sorted(self.folder.glob("day=*")):
+            paths = [_current(shard.glob("*.parquet"), self._committed) for shard in day.glob("shard=*")]
+            if any(paths):
+                newest = max(path.stat().st_mtime for each in paths for path in each)
+                out.append((day.name.removeprefix("day="), max(map(len, paths)), newest))
+        return out
+
+    def remove_merged(self, day: str, before_s: float) -> int:
+        """Remove what was merged into a file made before `before_s` (seconds since 1970); return how many went."""
+        removed = 0
+        for folder in (self.folder / f"day={day}").glob("shard=*"):
+            paths = list(folder.glob("*.parquet"))
+            whole = [(_span(path), path.stat().st_mtime) for path in _current(paths, self._committed)]
+            for path in paths:
+                first, until = _span(path)
+                if any(
+                    (a, b) != (first, until) and a <= first and until <= b and made < before_s
+                    for (a, b), made in whole
+                ):
                     path.unlink()
-                removed += len(paths)
+                    removed += 1
         return removed
 
     def _write_mark(self) -> None:
