@@ -19,6 +19,8 @@ from pathlib import Path
 
 import polars as pl
 
+from ingest.historyfile import MARK, current, span
+
 __all__ = ["SCHEMA", "Gap", "History", "HistoryError", "Outcome", "day_of", "read", "sync", "write_parquet"]
 
 SCHEMA = pl.Schema(
@@ -36,7 +38,6 @@ SCHEMA = pl.Schema(
 """Columns of history: `t_ms`, `receipt_ms` in ms UTC; `milli` in thousandths of the signal's unit."""
 
 FORMAT = 1
-_MARK = "committed.json"
 _DAY_MS = 86_400_000
 _ORDER = ["patient", "signal", "t_ms", "offset", "milli", "receipt_ms", "status", "outcome"]
 # Of one row group. Sorted by patient, a patient's rows are in few of them, and each is read whole: a year of a patient
@@ -262,10 +263,10 @@ class History:
         """
         merged = 0
         for folder in sorted((self.folder / f"day={day}").glob("shard=*")):
-            paths = _current(folder.glob("*.parquet"), self._committed)
+            paths = current(folder.glob("*.parquet"), self._committed)
             if len(paths) < 2:
                 continue
-            (first, _), (_, until) = _span(paths[0]), _span(paths[-1])
+            (first, _), (_, until) = span(paths[0]), span(paths[-1])
             whole = folder / f"{first:020d}-{until:020d}.parquet"
             try:
                 rows = pl.concat([pl.read_parquet(path, hive_partitioning=False) for path in paths])
@@ -289,7 +290,7 @@ class History:
         """
         out = []
         for day in sorted(self.folder.glob("day=*")):
-            paths = [_current(shard.glob("*.parquet"), self._committed) for shard in day.glob("shard=*")]
+            paths = [current(shard.glob("*.parquet"), self._committed) for shard in day.glob("shard=*")]
             if any(paths):
                 newest = max(path.stat().st_mtime for each in paths for path in each)
                 out.append((day.name.removeprefix("day="), max(map(len, paths)), newest))
@@ -300,9 +301,9 @@ class History:
         removed = 0
         for folder in (self.folder / f"day={day}").glob("shard=*"):
             paths = list(folder.glob("*.parquet"))
-            whole = [(_span(path), path.stat().st_mtime) for path in _current(paths, self._committed)]
+            whole = [(span(path), path.stat().st_mtime) for path in current(paths, self._committed)]
             for path in paths:
-                first, until = _span(path)
+                first, until = span(path)
                 if any(
                     (a, b) != (first, until) and a <= first and until <= b and made < before_s
                     for (a, b), made in whole
@@ -314,18 +315,18 @@ class History:
     def _write_mark(self) -> None:
         gaps = [[gap.first, gap.until] for gap in self._gaps]
         mark = {"format": FORMAT, "start": self._start, "committed": self._committed, "gaps": gaps}
-        temporary = self.folder / f"{_MARK}.tmp"
+        temporary = self.folder / f"{MARK}.tmp"
         with temporary.open("w") as file:
             json.dump(mark, file)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(self.folder / _MARK)
+        temporary.replace(self.folder / MARK)
         sync(self.folder)
 
     def _remove_unfinished(self) -> None:
         """Remove what a commit that did not end has left, and what a merged file has replaced."""
         for folder in self.folder.glob("day=*/shard=*"):
-            kept = set(_current(folder.glob("*.parquet"), self._committed))
+            kept = set(current(folder.glob("*.parquet"), self._committed))
             for path in folder.iterdir():
                 if path not in kept and path.suffix in {".parquet", ".tmp"}:
                     path.unlink()
@@ -369,7 +370,7 @@ def read(
     for day in sorted(folder.glob("day=*")):
         if low <= day.name <= high:
             for shard in sorted(day.glob("shard=*")):
-                paths += _current(shard.glob("*.parquet"), committed)
+                paths += current(shard.glob("*.parquet"), committed)
     if not paths:
         return SCHEMA.to_frame().lazy()
     rows = pl.scan_parquet(paths, hive_partitioning=False, schema=SCHEMA)
@@ -387,7 +388,7 @@ def read(
 
 def _read_mark(folder: Path) -> tuple[int | None, int, list[Gap]]:
     """Give where history starts (None where it is new), what is committed, and what is missing."""
-    path = folder / _MARK
+    path = folder / MARK
     try:
         mark = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -408,25 +409,6 @@ def _read_mark(folder: Path) -> tuple[int | None, int, list[Gap]]:
 def day_of(t_ms: int) -> str:
     """Name the UTC day of a time, as folders are named."""
     return datetime.fromtimestamp(t_ms // 1000, UTC).strftime("%Y-%m-%d")
-
-
-def _span(path: Path) -> tuple[int, int]:
-    first, _, until = path.stem.partition("-")
-    return int(first), int(until)
-
-
-def _current(paths: Iterable[Path], committed: int) -> list[Path]:
-    """Keep the files that are committed, without those that a merged one covers, in order of offset."""
-    kept: list[Path] = []
-    reached = -1
-    # Of those that start together the longest first: ranges of commits never overlap, so what is inside
-    # another was merged into it.
-    for path in sorted(paths, key=lambda path: (_span(path)[0], -_span(path)[1])):
-        _, until = _span(path)
-        if reached < until <= committed:
-            kept.append(path)
-            reached = until
-    return kept
 
 
 def write_parquet(rows: pl.DataFrame, path: Path) -> None:

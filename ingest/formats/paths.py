@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ingest.formats.errors import FormatError
 from ingest.formats.tables import CSV_ENDS, PARQUET_ENDS
+from ingest.historyfile import MARK, is_history, readable
 from ingest.logfile import APPLICATION_ID
 
 __all__ = ["Found", "PathKind", "find_paths", "kind_of_path"]
@@ -55,6 +56,20 @@ def kind_of_path(path: Path) -> PathKind | None:
     return None
 
 
+def _in_folder(folder: Path) -> list[Path]:
+    """Give the files of a folder; of a history in it those that count."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    for own in {mark.parent for mark in files if mark.name == MARK and is_history(mark.parent)}:
+        try:
+            counted = set(readable(own))
+        except (ValueError, KeyError) as error:
+            msg = f"{own / MARK}: not the mark of a history: {error}"
+            raise FormatError(msg) from None
+        days = {own / day.name for day in own.glob("day=*")}
+        files = [file for file in files if file in counted or not days & set(file.parents)]
+    return files
+
+
 def find_paths(paths: Iterable[Path]) -> Found:
     """Find the files of paths; folders are searched through.
 
@@ -69,7 +84,7 @@ def find_paths(paths: Iterable[Path]) -> Found:
     for path in paths:
         try:
             if path.is_dir():
-                files = sorted(file for file in path.rglob("*") if file.is_file())
+                files = _in_folder(path)
             elif path.exists():
                 files = [path]
                 found.named.add(path)

@@ -22,12 +22,13 @@ from ingest.formats.longform import Table
 from ingest.formats.mapping import Mapping
 from ingest.formats.merge import merged
 from ingest.formats.observed import Observed
+from ingest.formats.own_history import HistoryTable, is_own
 from ingest.formats.packing import Packer, Source
 from ingest.formats.paths import Found, find_paths
 from ingest.formats.people import People
 from ingest.formats.rows import Rows
 from ingest.formats.spill import RUN_ROWS, Spill
-from ingest.formats.tables import PARQUET_ENDS, parquet_rows
+from ingest.formats.tables import PARQUET_ENDS, column_names, parquet_rows
 from ingest.formats.vocabulary import Item, Vocabulary
 from ingest.formats.wfdb_record import Record
 from ingest.reasons import Reason
@@ -346,7 +347,8 @@ def _files(
     for path in paths:
         how = mapping.for_file(path.name)
         if path not in records:
-            table = Table(path, len(files), how, vocabulary)
+            own = path.suffix == ".parquet" and is_own(column_names(path))
+            table = (HistoryTable if own else Table)(path, len(files), how, vocabulary)
             if path not in found.named and table.is_foreign():
                 notes.append(f"{path.name}: passed over, it has none of the columns of readings")
             else:
