@@ -318,10 +318,10 @@ def test_of_very_many_notices_none_is_left_out_and_none_is_told_twice(site, clie
             details = {"number": number}
             notices.tell(connection, line, 1, "Nord", "reminded", account="paul", details=details)
     read = []
-    while len(read) <= 2 * MOST_TOLD + 3:
-        told = api.get("/news", params={"since": mark, "wait": 2}).json()
-        if not told["notices"]:
-            break
+    for _ in range(30):  # an answer may be about the line alone
+        told = api.get(
+            "/news", params={"since": mark, "wait": 2 if len(read) < 2 * MOST_TOLD + 3 else 0}
+        ).json()
         read += [each["details"]["number"] for each in told["notices"]]
         mark = told["mark"]
     assert read == list(range(2 * MOST_TOLD + 3))
