@@ -80,7 +80,7 @@ class Measures:
     """What is said of one protocol, or of one rule of it, on a history.
 
     `sensitivity` is the share of outcomes with a clinical alert opened in the window before; `ppv` the share of
-    clinical alerts with an outcome in the window after, of those whose window is followed to its end; `lead_h` the
+    clinical alerts with an outcome in the window after, of those whose window ends within the history; `lead_h` the
     quartiles of the time from the first such alert to the outcome; `false_per_year` clinical alerts without outcome
     per patient-year. `never` is the share of patients without any ORANGE or ROUGE.
     """
@@ -108,6 +108,7 @@ class PerPatient:
     """Counts of each patient, float64[patients]: what all rates and their intervals are made of."""
 
     days: F64
+    judged_days: F64  # on which an alert's window ends within the history
     alerts: F64
     outcomes: F64
     caught: F64
@@ -124,7 +125,7 @@ class PerPatient:
                 "load": 100 * sums["alerts"] / sums["days"],
                 "sensitivity": sums["caught"] / sums["outcomes"],
                 "ppv": sums["true"] / sums["followed"],
-                "false_per_year": (sums["followed"] - sums["true"]) / (sums["days"] / 365.25),
+                "false_per_year": (sums["followed"] - sums["true"]) / (sums["judged_days"] / 365.25),
             }
 
 
@@ -166,8 +167,13 @@ def per_patient(
 ) -> PerPatient:
     """Count for each patient of `follow_up`, in its order; see `measure`."""
     # In NumPy: Polars multiplies by the inverse of a constant, and the last digit is another then.
-    span = (follow_up["newest_ms"] - follow_up["first_ms"]).to_numpy() / DAY_MS
-    counts = follow_up.select("patient", days=np.maximum(span, 1.0))
+    first, newest = follow_up["first_ms"].to_numpy(), follow_up["newest_ms"].to_numpy()
+    judged_until = np.minimum(newest, _end_ms(follow_up) - window_ms)
+    counts = follow_up.select(
+        "patient",
+        days=np.maximum((newest - first) / DAY_MS, 1.0),
+        judged_days=np.maximum((judged_until - first) / DAY_MS, 0.0),
+    )
     opened = alerts.group_by("patient").agg(alerts=pl.len())
     met_by = (
         met(outcomes, alerts, window_ms)
@@ -222,11 +228,18 @@ def _judged(
         outcomes.select("patient", outcome_ms="t_ms").sort("outcome_ms"),
         left_on="opened_ms", right_on="outcome_ms", by="patient", strategy="forward", coalesce=False,
         check_sortedness=False,
-    ).join(follow_up.select("patient", "newest_ms"), on="patient", how="left")  # fmt: skip
+    )  # fmt: skip
+    # Of alerts late in the history only those that came true are known for sure: counting these and not the others
+    # would make each protocol look better than it is. So none of them counts.
+    followed = pl.col("opened_ms") + window_ms <= _end_ms(follow_up)
     true = (pl.col("outcome_ms") - pl.col("opened_ms") <= window_ms).fill_null(value=False)
-    return after.with_columns(true=true).with_columns(
-        followed=pl.col("true") | (pl.col("opened_ms") + window_ms <= pl.col("newest_ms"))
-    )
+    return after.with_columns(followed=followed, true=true & followed)
+
+
+def _end_ms(follow_up: pl.DataFrame) -> int:
+    """Give the end of the history: outcomes are known of everybody until then, also of who sends no more."""
+    newest = follow_up["newest_ms"].to_numpy()
+    return int(newest.max()) if len(newest) else 0
 
 
 def measure(

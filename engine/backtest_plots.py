@@ -73,7 +73,7 @@ def days(day: Sequence[str], base: F64, changed: F64 | None, title: str, decimal
     """A figure of each day, such as alerts per 100 patients: as it is, and changed."""
     n = len(day)
     shown = [base] if changed is None else [base, changed]
-    top = max((float(np.quantile(each, 0.99)) for each in shown if n), default=1.0)
+    top = max((float(each.max()) for each in shown if n), default=1.0)
     frame = _Frame((0, max(n - 1, 1)), (0, 1.1 * top or 1.0))
     x = np.arange(n, dtype=np.float64)
     parts = [frame.ticks_y(decimals), frame.line(x, np.minimum(base, frame.y1), "base")]

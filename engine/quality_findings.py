@@ -172,7 +172,7 @@ def written_units(source: Replay) -> dict[str, Counter[str]]:
 def _spellings(source: Replay) -> Iterator[Finding]:
     """Signals whose unit is written in several ways."""
     for signal, counts in written_units(source).items():
-        if len(counts) > 1:
+        if len({text.removesuffix(" (mapping)") for text in counts}) > 1:
             detail: dict[str, str | float] = {"units": _said(counts)}
             yield Finding("unit_spellings", ALL, signal, len(counts), sum(counts.values()), detail)
 

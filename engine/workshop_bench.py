@@ -33,7 +33,8 @@ DAYS: Final = 90
 """Days that a question is put to, at most: what the log keeps by default."""
 
 STALE_S: Final = 900.0
-"""What was found is taken as it is for so long; then the log is read again."""
+LIVE_STALE_S: Final = 60.0
+"""What was found is taken as it is for so long, for a trial and for a shadow; then the log is read again."""
 
 _KEPT = 16
 """Sides that are kept, so that a question that is changed a little judges one side and not two."""
@@ -157,9 +158,9 @@ class _Bench:
 _BENCHES: dict[Source, _Bench] = {}
 
 
-def _bench(source: Source) -> _Bench:
+def _bench(source: Source, stale_s: float = STALE_S) -> _Bench:
     found = _BENCHES.get(source)
-    if found is None or time.monotonic() - found.made_s > STALE_S:
+    if found is None or time.monotonic() - found.made_s > stale_s:
         mine = source.kept / str(os.getpid())
         _sweep(source.kept)
         # In a trial nobody closes what was never raised: a ROUGE ends with its condition.
@@ -215,7 +216,7 @@ def answer(source: Source, question: Question) -> Answer:
 
 def _answer(source: Source, question: Question) -> Answer:
     begun = time.perf_counter()
-    bench = _bench(source)
+    bench = _bench(source, LIVE_STALE_S if question.live else STALE_S)
     there = bench.reach
     since = max(there.first_ms, there.last_ms - DAYS * DAY_MS, question.since_ms or 0)
     outcomes = pl.DataFrame(list(question.outcomes), schema=OUTCOMES, orient="row")

@@ -130,9 +130,19 @@ def _follows(programmes: np.uint64, protocol: Int) -> bool:
 
 @jit_inline
 def _deaf(since: Int, until: Int, outages: I64) -> Int:
-    """Milliseconds of ``[since, until]`` in which the line took nothing in."""
+    """Milliseconds of ``[since, until]`` in which the line took nothing in; `outages` one after the other."""
+    # A log without heartbeats has thousands of them: the first that ends after `since` is found by halves.
+    low, high = np.int64(0), np.int64(outages.shape[0])
+    while low < high:
+        middle = (low + high) // 2
+        if outages[middle, 1] <= since:
+            low = middle + 1
+        else:
+            high = middle
     total = np.int64(0)
-    for i in range(outages.shape[0]):
+    for i in range(low, outages.shape[0]):
+        if outages[i, 0] >= until:
+            break
         first = max(since, outages[i, 0])
         last = min(until, outages[i, 1])
         if last > first:

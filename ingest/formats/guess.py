@@ -122,8 +122,8 @@ class Guess:
 
 
 def words(name: str) -> list[str]:
-    """Split a name: ``Poids (kg)`` is poids, kg; ``WeightKg`` is weight, kg."""
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    """Split a name: ``Poids (kg)`` is poids, kg; ``WeightKg`` is weight, kg; ``SpO2`` is one word."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z][a-zA-Z])", " ", name)
     plain = unicodedata.normalize("NFKD", spaced).encode("ascii", "ignore").decode().casefold()
     return re.findall(r"[a-z]+\d?|%|\d+", plain)
 

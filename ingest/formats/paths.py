@@ -1,7 +1,9 @@
 """What a path is: a table, an ECG record, a log of Vigie, or a folder of these."""
 
+import sqlite3
 import struct
 from collections.abc import Iterable
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -46,14 +48,22 @@ def kind_of_path(path: Path) -> PathKind | None:
         return PathKind.RECORD
     with path.open("rb") as file:
         start = file.read(72)
-    # SQLite keeps the application's number, big-endian, at byte 68.
-    if (
-        start.startswith(_SQLITE)
-        and len(start) == 72
-        and struct.unpack(">I", start[68:])[0] == APPLICATION_ID
-    ):
+    if start.startswith(_SQLITE) and _application(path, start) == APPLICATION_ID:
         return PathKind.LOG
     return None
+
+
+def _application(path: Path, start: bytes) -> int:
+    """Give the number of the application that a file of SQLite is of."""
+    # SQLite keeps it, big-endian, at byte 68; of a file that is young it may still stand in the WAL beside it alone.
+    number = int(struct.unpack(">I", start[68:72])[0]) if len(start) == 72 else 0
+    if number == 0 and path.with_name(path.name + "-wal").exists():
+        with (
+            suppress(sqlite3.Error),
+            closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as file,
+        ):
+            number = int(file.execute("PRAGMA application_id").fetchone()[0])
+    return number
 
 
 def _in_folder(folder: Path) -> list[Path]:

@@ -91,7 +91,7 @@ def test_from_a_trial_to_the_next_alert(site, signed_in, shot, axe):
     expect(petit.get_by_role("alert")).to_contain_text("12 kg n’est pas possible")
     limit.fill("0,8")
     expect(petit.get_by_role("heading", name="Alertes gagnées")).to_be_visible()
-    expect(petit.locator("#trial")).to_contain_text("prise de poids en 3 jours : 2 → 0,8 kg")
+    expect(petit.locator("#trial")).to_contain_text("Prise de poids en 3 jours : 2 → 0,8 kg")
     petit.locator(".changed-alert summary").first.click(position={"x": 5, "y": 8})
     expect(petit.locator(".changed-alert svg").first).to_be_visible()
     shot(petit, "trial", full_page=True)

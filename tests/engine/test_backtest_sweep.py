@@ -9,7 +9,13 @@ from engine.backtest_sweep import parse_sweep, settings, sweep
 
 def counts(alerts, caught, outcomes):
     n = len(alerts)
-    columns = {"days": np.full(n, 100.0), "alerts": alerts, "outcomes": outcomes, "caught": caught}
+    columns = {
+        "days": np.full(n, 100.0),
+        "judged_days": np.full(n, 100.0),
+        "alerts": alerts,
+        "outcomes": outcomes,
+        "caught": caught,
+    }
     columns |= {"true": caught, "followed": alerts}
     return PerPatient(**{name: np.asarray(value, np.float64) for name, value in columns.items()})
 

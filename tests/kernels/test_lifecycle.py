@@ -279,6 +279,21 @@ def heard(clock, when, clear=None, rule=0):
 ORANGE, ROUGE = 2, 3
 
 
+@given(
+    st.lists(st.tuples(st.integers(1, 20), st.integers(1, 20)), max_size=12),
+    st.integers(-10, 300),
+    st.integers(-10, 300),
+)
+def test_deaf_time_is_what_one_would_add_up(gaps, since, until):
+    outages, at = [], 0
+    for heard, deaf in gaps:
+        outages.append((at + heard, at + heard + deaf))
+        at += heard + deaf
+    table = np.array(outages, np.int64).reshape(-1, 2)
+    plain = sum(max(0, min(until, b) - max(since, a)) for a, b in outages)
+    assert lifecycle._deaf(since, until, table) == plain
+
+
 def test_orange_ends_by_itself_and_rouge_latches():
     assert say([Rule(0, ORANGE)], [heard(1000, True), heard(1050, False)]) == [
         ("opened", 0, ORANGE, 1000, 1000),

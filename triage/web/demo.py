@@ -67,7 +67,7 @@ def pages(store: Store, folder: Path, patients: Sequence[str], now_ms: Callable[
     }
     cells.take(store.engine, enrolled)
     people = People(store.engine, seal.load(folder / "web.key"), second_required=False)
-    password = f"demo {secrets.token_hex(4)}"
+    password = f"demo-{secrets.token_hex(4)}"
     for account in ACCOUNTS:
         _enter(people, account, password, now_ms())
     settings, _ = load()

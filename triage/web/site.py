@@ -329,6 +329,9 @@ class Site:
 
 
 def _here(request: Request) -> str:
+    if request.method != "GET":
+        # What a form was sent to is no page: the one that it was on is.
+        return inside(request.headers.get("hx-current-url") or request.headers.get("referer", ""), request)
     query = request.url.query
     return request.url.path + (f"?{query}" if query else "")
 

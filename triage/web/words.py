@@ -140,7 +140,7 @@ def exact(value: float | None, unit: str = "") -> str:
     if value is None or not math.isfinite(value):
         return "–"
     text = limit_text(value)
-    return f"{text}\N{NO-BREAK SPACE}{unit}" if unit else text
+    return f"{text}\N{NO-BREAK SPACE}{unit}" if unit not in {"", "1"} else text
 
 
 def figure(value: float | None, unit: str = "") -> str:

@@ -67,7 +67,7 @@ _WORDS: Final = {
     Stage.PROPOSED: "à signer",
     Stage.SIGNED: "signée",
     Stage.IN_FORCE: "en vigueur",
-    Stage.TAKEN_BACK: "reprise",
+    Stage.TAKEN_BACK: "annulée",
     Stage.WITHDRAWN: "retirée",
     Stage.REFUSED: "refusée",
     Stage.LAPSED: "caduque",
@@ -264,7 +264,7 @@ class Proposals:
             _legal(each, (Stage.IN_FORCE,))
             other = self._later(connection, each)
             if other is not None:
-                msg = f"la proposition n° {other} a changé la même limite depuis : reprenez-la d’abord"
+                msg = f"la proposition n° {other} a changé la même limite depuis : annulez-la d’abord"
                 raise MoveError(msg)
             cell_limits.put(
                 connection, each.cell, each.protocol, self._former(connection, each),

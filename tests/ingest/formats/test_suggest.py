@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from ingest.formats import FormatError, Mappings, load_mapping, open_paths
+from ingest.formats.guess import words
 from ingest.formats.suggest import suggest
 from ingest.formats.vocabulary import Vocabulary
 
@@ -152,3 +153,17 @@ def test_the_example_of_the_documentation_is_what_is_proposed(tmp_path):
     example = page.split("```toml\n")[1].split("```")[0].splitlines()
     assert len(example) > 8
     assert [line for line in example if not line.startswith("# times") and line not in proposed] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("SpO2 (%)", ["spo2", "%"]),
+        ("SaO2", ["sao2"]),
+        ("WeightKg", ["weight", "kg"]),
+        ("PoidsKG", ["poids", "kg"]),
+        ("dateHeure", ["date", "heure"]),
+    ],
+)
+def test_words_of_a_column(name, said):
+    assert words(name) == said

@@ -76,7 +76,7 @@ def test_a_limit_is_tried_on_the_patients_of_the_cell(atelier):
         lower = tried(atelier, client, gain_3d_kg="1,2")
         assert "<html" not in lower.text
         assert counts(lower.text)["gagnées"] > 0
-        assert "prise de poids en 3 jours : 2 → 1,2 kg" in lower.text
+        assert "Prise de poids en 3 jours : 2 → 1,2 kg" in lower.text
         other = tried(atelier, client, cell="Sud", gain_3d_kg="1,2")
         assert "8 patients de la cellule" in other.text
         named = set(re.findall(r"/patients/(\w+)", lower.text))
@@ -94,7 +94,7 @@ def test_what_nobody_changed_is_not_tried(atelier):
         assert len(fields) > 40
         body = {"csrf": atelier.csrf(client), "cellule": "Nord", **fields, "l_gain_3d_kg": "1,125"}
         answer = client.post(f"/atelier/{HEART}/essai", data=body, headers={"hx-request": "true"}).text
-        assert re.findall(r"<li><b>(.*?)</b>", answer) == ["prise de poids en 3 jours : 2 → 1,125 kg"]
+        assert re.findall(r"<li><b>(.*?)</b>", answer) == ["Prise de poids en 3 jours : 2 → 1,125 kg"]
         # The page is of before: another limit holds now than it shows.
         stale = body | {"s_gain_3d_kg": "1,5"}
         answer = client.post(f"/atelier/{HEART}/essai", data=stale)
@@ -149,7 +149,7 @@ def test_two_answer_for_it_it_is_in_force_and_taken_back(atelier):
         version = atelier.site.proposals.get(number, ["Nord"]).version
         assert moved(atelier, petit, number, "reprendre", version, reason="trop d’alertes").status_code == 303
         assert "défaut du protocole" in petit.get(f"/atelier/{HEART}?cellule=Nord").text
-        assert "reprise" in petit.get(f"/atelier/propositions/{number}").text
+        assert "annulée" in petit.get(f"/atelier/propositions/{number}").text
 
 
 def test_refused_withdrawn_and_signed_for_later(atelier):

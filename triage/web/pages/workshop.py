@@ -61,6 +61,11 @@ def routes(site: Site) -> APIRouter:
             candidates=site.candidates,
             proposals=site.proposals.all(person.cells),
             Stage=Stage,
+            labels={
+                (protocol.id, name): (limit.label, limit.unit)
+                for protocol in site.protocols
+                for name, limit in protocol.limits.items()
+            },
             problem="" if site.workshop is not None else NOT_HERE,
             counts=site.counts(person),
             tab="workshop",
