@@ -39,6 +39,11 @@ LONGEST = (
     "test_demo_pages.py",
     "test_checkpoint.py",
     "test_redis_stream.py",
+    "test_replay.py",
+    "test_worker.py",
+    "test_workshop.py",
+    "test_cell_limits.py",
+    "test_proposals.py",
 )
 
 

@@ -95,7 +95,7 @@ def test_from_a_trial_to_the_next_alert(site, signed_in, shot, axe):
     petit.locator(".changed-alert summary").first.click(position={"x": 5, "y": 8})
     expect(petit.locator(".changed-alert svg").first).to_be_visible()
     shot(petit, "trial", full_page=True)
-    axe(petit, dark=True)
+    axe(petit)
     petit.get_by_label("Commentaire").fill("essai sur trois mois")
     petit.get_by_role("button", name="Proposer ces limites").click()
     petit.wait_for_url("**/atelier/propositions/*")
@@ -103,7 +103,7 @@ def test_from_a_trial_to_the_next_alert(site, signed_in, shot, axe):
     petit.get_by_role("button", name="Faire tourner dans l’ombre").click()
     expect(petit.get_by_role("heading", name="Dans l’ombre depuis")).to_be_visible()
     shot(petit, "proposal", full_page=True)
-    axe(petit)
+    axe(petit, dark=True)
 
     roy = signed_in("dr.roy")
     roy.get_by_role("link", name="Atelier").click()

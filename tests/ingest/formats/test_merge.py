@@ -111,13 +111,13 @@ def peak_mb(path):
 
 @pytest.mark.timeout(240)
 def test_memory_does_not_grow_with_the_file(tmp_path):
-    """Six times the rows, in random order. Kept in memory, 5 M more rows would take 165 MB at the least.
+    """Four times the rows, in random order. Kept in memory, 3 M more rows would take 99 MB at the least.
 
     The smaller file is already large enough for every buffer to have its full size.
     """
     rng = np.random.default_rng(2)
     peaks = []
-    for n in (1_000_000, 6_000_000):
+    for n in (1_000_000, 4_000_000):
         path = tmp_path / f"{n}.parquet"
         pl.DataFrame(
             {
