@@ -60,11 +60,11 @@ demo: setup ## A live cell of simulated patients, the queue filling in the termi
 	@$(BIN)/vigie demo $(if $(FOR),--for $(FOR)) $(ARGS)
 
 # The kernels are compiled once, before each worker would begin to. Files in the order of tests/conftest.py: those that
-# take longest first, so that none waits for another at the end. Three workers on two cores, as many tests wait for a
-# server or a browser: 546 s, with two 588. Benchmarks are not tests.
+# take longest first, so that none waits for another at the end. With three workers on two cores (546 s, with two 588)
+# browser tests meet their time limits. Benchmarks are not tests.
 test: setup servers ## All tests, the built wheel among them (ARGS='-k words' for some)
 	$(BIN)/vigie warmup
-	$(BIN)/pytest -p no:benchmark --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/pytest -p no:benchmark --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # What is tested on real servers and in a real browser: program, package, what is tested without it.
 SERVERS = initdb:postgresql:the-queue-is-tested-on-SQLite-alone \
