@@ -203,12 +203,12 @@ class _Shard:
             changed = self.judge.walk(found, verdicts)
             if changed is not None:
                 told = np.isin(changed.kind, list(_KINDS))
-                written.append(lifecycle.Transitions(*(column[told] for column in changed)))  # type: ignore[arg-type]
+                written.append(lifecycle.Transitions(*(column[told] for column in changed)))  # type: ignore[arg-type]  # each its own type
         if not written:
             return TRANSITIONS.to_frame()
         columns = lifecycle.Transitions(*(np.concatenate(each) for each in zip(*written, strict=True)))
         order = patient_order(self.state, columns)
-        return self._frame(lifecycle.Transitions(*(column[order] for column in columns)))  # type: ignore[arg-type]
+        return self._frame(lifecycle.Transitions(*(column[order] for column in columns)))  # type: ignore[arg-type]  # each its own type
 
     def _found(self) -> Iterator[tuple[Found, bool]]:
         """Give what was found, cut where the limits of the cell begin to hold, and whether they hold in it."""

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.acts import limit_keys
-from engine.judging import LimitSet
+from engine.judging import Found, LimitSet
 from engine.limits_before import Before
 from engine.program import Program, limit_key
 from engine.roster import Roster
@@ -158,20 +158,24 @@ class Limits:
             self._set((given.slot, q, given.of_cell), given.milli)
 
     def put_for_all(self, key: int, milli: int, slots: I32) -> None:
-        """Put a limit of the cell in force for all patients, slots int32[n], who have none of their own."""
+        """Put a limit of the cell in force for all patients, slots int32[n], who have none of their own.
+
+        What acts have said before of their cells' limit holds no more.
+        """
         q = self._legal(key, milli)
         if q < 0:
             return
         self._everyone[q] = milli
+        self._said = {place: each for place, each in self._said.items() if place[1:] != (q, True)}
         column = self._column(q)
         self._state.arrays["limits"][slots, column] = milli / MILLI
         own = self._roster.owners(*self._names[q])
         for slot, patient in zip(slots.tolist(), self._state.patient_ids(slots), strict=True) if own else ():
             if patient in own:
-                self._set((slot, q, True), milli)
-        for slot, other, of_cell in list(self._said):
-            if other == q and not of_cell:
-                self._set((slot, q, True), milli)
+                self._write(slot, q)
+        for slot, other, _ in self._said:
+            if other == q:
+                self._write(slot, q)
 
     def _read(self, batch: Batch, row: int) -> tuple[int, bool, _Act]:
         """Read an act, whether it is of the cell, and the place of its limit, as `_legal` gives it."""
@@ -200,13 +204,17 @@ class Limits:
         self._set(place, act.milli)
 
     def _set(self, place: _Place, milli: int | None) -> None:
-        slot, q, _ = place
-        column = self._column(q)
         if milli is None:
             self._said.pop(place, None)
         else:
             self._said[place] = milli
+        slot, q, _ = place
         self._known.pop((slot, q), None)
+        self._write(slot, q)
+
+    def _write(self, slot: int, q: int) -> None:
+        """Write what is in force into the state."""
+        column = self._column(q)
         by = self._by(slot, q)
         if by is None:
             (patient,) = self._state.patient_ids(np.array([slot]))
@@ -287,9 +295,11 @@ class Limits:
             out[:] = [bool(self._before.of(*place)) for place in places]
         return out
 
-    def judged(self, group: int, slots: I32) -> None:
-        """Hear that a group of rules was judged anew for some patients."""
-        self._before.judged(group, slots)
+    def judged(self, found: Found) -> None:
+        """Hear that groups of rules were judged anew for some patients."""
+        if self._before:
+            for g, block in enumerate(found.blocks):
+                self._before.judged(g, found.slot[block.event])
 
     @contextmanager
     def as_before(self, group: int, slot: int) -> Iterator[None]:

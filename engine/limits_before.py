@@ -43,8 +43,6 @@ class Before:
 
     def judged(self, group: int, slots: I32) -> None:
         """Hear that a group was judged anew for some patients, int32[n]."""
-        if not self._was:
-            return
         known = slots[slots < len(self._slots)]
         for slot in np.unique(known[self._slots[known]]).tolist():
             left = {place: was for place, was in self._was[slot].items() if place[0] != group}

@@ -244,8 +244,7 @@ class _Pass:
         changed = self.shard.judge.walk(found, self.shard.judge.verdicts(found))
         if changed is not None:
             out.changes.append(self.shard.evidence.of(changed, events, found, journal, entries))
-        for g, block in enumerate(found.blocks):
-            self.shard.limits.judged(g, found.slot[block.event])
+        self.shard.limits.judged(found)
         out.kernel_s += advanced - begun
         out.rule_s += perf_counter() - advanced
 

@@ -33,8 +33,10 @@ DAYS: Final = 90
 """Days that a question is put to, at most: what the log keeps by default."""
 
 STALE_S: Final = 900.0
+"""What was found is taken as it is for so long; then the log is read again."""
+
 LIVE_STALE_S: Final = 60.0
-"""What was found is taken as it is for so long, for a trial and for a shadow; then the log is read again."""
+"""The same for a shadow, beside what is raised live."""
 
 _KEPT = 16
 """Sides that are kept, so that a question that is changed a little judges one side and not two."""
@@ -62,7 +64,7 @@ class Source:
     log : Path
         Of the service.
     kept : Path
-        Folder for what the first pass finds; it holds nothing else, and old passes are removed from it.
+        Folder for what first passes find, in one a process; those of processes that are no more are removed.
     protocols : tuple of str
         Files, or names of shipped protocols.
     candidates : tuple of (str, str)

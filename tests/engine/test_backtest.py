@@ -199,11 +199,12 @@ def test_limits_of_a_cell_that_hold_from_some_time_on_are_as_if_acts_had_said_so
     reader.close()
     patients = sorted(set(patients_of(entries)))
     begun, at = entries[0].receipt_ms, entries[len(entries) // 2]
+    own, back = entries[len(entries) * 5 // 8], entries[len(entries) * 3 // 4]
 
-    def acts(value, seq, t_ms):
+    def acts(value, seq, t_ms, *, of_cell=True):
         said = HEART, "gain_3d_kg", value, "jean.roy", "essai"
         return b"".join(
-            setting(each, *said, of_cell=True, workplace="desk", seq=seq, t_ms=t_ms) for each in patients
+            setting(each, *said, of_cell=of_cell, workplace="desk", seq=seq, t_ms=t_ms) for each in patients
         )
 
     logs = {}
@@ -214,6 +215,11 @@ def test_limits_of_a_cell_that_hold_from_some_time_on_are_as_if_acts_had_said_so
             for entry in entries:
                 if name == "acts" and entry.offset == at.offset:
                     log.append(SOURCE, acts(1.25, 2, at.receipt_ms), at.receipt_ms).result(10)
+                # What patients have of their own meanwhile ends in what then holds.
+                for each, value in ((own, 4.0), (back, None)):
+                    if entry.offset == each.offset:
+                        said = acts(value, 3, each.receipt_ms, of_cell=False)
+                        log.append(SOURCE, said, each.receipt_ms).result(10)
                 log.append(entry.source, entry.body, entry.receipt_ms).result(10)
     history = History(asked(logs["base"]), tmp_path / "kept")
     judged = history.judge(load([HEART]), Holding({(HEART, "gain_3d_kg"): 1.25}, at.receipt_ms))

@@ -161,10 +161,8 @@ class LimitDesk:
             origin = words_of("patient", "", newest.author, date, newest.reason)
             return Standing(limit, legal[0].value, origin, changed=True, version=version)
         of_cell = held.get((protocol.id, name))
-        if (
-            of_cell is not None and of_cell.value is not None
-        ):  # and within the range of the protocol as it is now
-            within = limit.min <= of_cell.value <= limit.max
+        if of_cell is not None and of_cell.value is not None:
+            within = limit.min <= of_cell.value <= limit.max  # of the protocol as it is now
             if within and not self._book.of_patient(protocol.id, name, patient):
                 origin = of_cell.origin(self._zone)
                 return Standing(limit, of_cell.value, origin, changed=False, version=version)
