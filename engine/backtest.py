@@ -64,8 +64,14 @@ def features_key(loaded: Loaded) -> str:
             )
         ).encode()
     )  # fmt: skip
-    for patient, member in sorted(loaded.roster.members.items()):
-        digest.update(f"{patient} {member.protocols} {member.zone}\n".encode())
+    roster = loaded.roster
+    of_cell = {
+        cell: [roster.book.resolve(program.protocols[p].id, name, cell)[0] for p, name in names]
+        for cell in {member.cell for member in roster.members.values()}
+    }
+    for patient, member in sorted(roster.members.items()):
+        line = f"{patient} {member.protocols} {member.zone} {of_cell[member.cell]}\n"
+        digest.update(line.encode())
     return digest.hexdigest()
 
 

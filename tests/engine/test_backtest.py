@@ -12,6 +12,7 @@ from engine.backtest_evidence import seen
 from engine.backtest_judge import TRANSITIONS, Holding, only
 from engine.backtest_measures import episodes
 from engine.backtest_study import with_limits
+from engine.enrolment import Enrolled
 from engine.found import FoundError
 from engine.load import load
 from engine.program import Options
@@ -320,6 +321,18 @@ def test_the_key_knows_of_a_book_what_features_are_made_of(tmp_path):
         text = BOOK.format(patient="P0000003").replace("gain_3d_kg", name).replace("0.8", value)
         (tmp_path / "book.toml").write_text(text, encoding="utf-8")
         assert (features_key(load([HEART], limits=tmp_path / "book.toml")) == features_key(base)) is same
+
+
+def test_the_key_knows_who_has_the_limit_of_a_cell_that_a_feature_is_made_of(tmp_path):
+    def key(name, value, cell):
+        text = BOOK.replace("[[patient]]", "[[cell]]").replace('patient = "{patient}"', 'cell = "Nord"')
+        text = text.replace("gain_3d_kg", name).replace("0.8", value)
+        (tmp_path / "book.toml").write_text(text, encoding="utf-8")
+        enrolled = {"P0000003": Enrolled((HEART,), cell)}
+        return features_key(load([HEART], limits=tmp_path / "book.toml", enrolment=enrolled))
+
+    assert key("dry_weight_kg", "70", "Nord") != key("dry_weight_kg", "70", "Sud")
+    assert key("gain_3d_kg", "0.8", "Nord") == key("gain_3d_kg", "0.8", "Sud")
 
 
 def test_a_changed_limit_has_another_hash_and_nothing_else_is_other():
