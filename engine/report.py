@@ -1,7 +1,7 @@
 """From changes of alerts to rows that a person or a queue reads: ids, sentences, evidence.
 
-Rows are made in columns: what a rule says of itself is taken from tables, lists are cut from flat columns. Only the
-sentence is made one by one, and the same figures make the same sentence once.
+Rows are made in columns: what a rule says of itself is taken from tables, lists are cut from flat columns. Only a
+sentence is made by itself, once for the same figures.
 """
 
 import numpy as np
@@ -62,55 +62,50 @@ class Reporter:
         program = shard.program
         rules = program.rule_rows
         self.keys = np.array([row.key for row in rules], np.uint64)
-        text = {
-            "protocol": [row.protocol.id for row in rules],
-            "version": [row.protocol.version for row in rules],
-            "protocol_hash": [row.protocol.hash for row in rules],
-            "problem": [row.problem for row in rules],
-            "rule": [row.id for row in rules],
-        }
-        self.text = {name: pa.array(values, pa.string()) for name, values in text.items()}
-        self.signed = pa.array([row.protocol.signed for row in rules], pa.bool_())
-        self.levels = pa.array(["", *(level.name for level in sorted(Level))], pa.string())
-        self.kinds = pa.array(["", *(_HAPPENING[kind].value for kind in sorted(_HAPPENING))], pa.string())
-        self.series = pa.array(program.series, pa.string())
+        self.told = pl.DataFrame(
+            {
+                "protocol": [row.protocol.id for row in rules],
+                "version": [row.protocol.version for row in rules],
+                "protocol_hash": [row.protocol.hash for row in rules],
+                "signed": [row.protocol.signed for row in rules],
+                "problem": [row.problem for row in rules],
+                "rule": [row.id for row in rules],
+            }
+        )
+        self.levels = pl.Series(["", *(level.name for level in sorted(Level))], dtype=pl.String)
+        self.kinds = pl.Series(["", *(_HAPPENING[kind].value for kind in sorted(_HAPPENING))])
+        self.series = pl.Series(program.series, dtype=pl.String)
+        self.silences_h = np.array([row.silence_ms for row in rules]) / _HOUR_MS
         self.features = _Figures([_feature_figures(row, program) for row in rules])
         self.limits = _Figures([_limit_figures(row, program) for row in rules])
-        self._said: dict[tuple[object, ...], str] = {}
+        self._said: dict[tuple[int, bytes], str] = {}
 
     def rows(self, changes: Changes, batch: Batch, time_basis: str) -> pl.DataFrame:
         """Give the rows of `rules.alerts.SCHEMA`, in the order of `changes`."""
-        shard = self.shard
-        n = len(changes)
-        rule = pa.array(changes.rule)
-        ids = alert_ids(shard.state.slot_hash[changes.slot], self.keys[changes.opener], changes.onset_ms)
-        patients = shard.state.patient_ids(changes.slot)
+        state = self.shard.state
+        ids = alert_ids(state.slot_hash[changes.slot], self.keys[changes.opener], changes.onset_ms)
         packet = np.maximum(changes.row, 0)
-        offset = pa.array(batch.offset[packet] if len(batch) else packet, mask=changes.row < 0)
+        offset = pl.Series(batch.offset[packet] if len(batch) else packet)
         features, limits = self._values(changes)
-        origins = self._origins(changes)
-        columns = {name: column.take(rule) for name, column in self.text.items()} | {
-            "alert_id": pa.array([f"{number:016x}" for number in ids.tolist()], pa.string()),
-            "patient": pa.array(patients, pa.string()),
-            "signed": self.signed.take(rule),
-            "opened_by": self.text["rule"].take(pa.array(changes.opener)),
-            "level": self.levels.take(pa.array(changes.level)),
-            "kind": self.kinds.take(pa.array(changes.kind)),
-            "onset_ms": pa.array(changes.onset_ms),
-            "t_ms": pa.array(changes.t_ms),
-            "clock_ms": pa.array(changes.clock_ms),
-            "offset": offset,
-            "sentence": pa.array(self._sentences(changes, features, limits), pa.string()),
+        told = self.told[changes.rule]
+        columns = {series.name: series for series in told} | {
+            "alert_id": _texts(_hexadecimal(ids), np.full(len(ids), 2 * ids.itemsize)),
+            "patient": _texts(*state.patient_bytes(changes.slot)),
+            "opened_by": self.told["rule"][changes.opener],
+            "level": self.levels[changes.level],
+            "kind": self.kinds[changes.kind],
+            "onset_ms": pl.Series(changes.onset_ms),
+            "t_ms": pl.Series(changes.t_ms),
+            "clock_ms": pl.Series(changes.clock_ms),
+            "offset": offset.set(pl.Series(changes.row < 0), None),
+            "sentence": self._sentences(changes, features, limits),
             "features": self.features.lists(changes.rule, features),
-            "limits": self.limits.lists(changes.rule, limits, origin=origins),
+            "limits": self.limits.lists(changes.rule, limits, origin=self._origins(changes)),
             "points": self._points(changes),
-            "kernels": pa.array([SOURCE_HASH] * n, pa.string()),
-            "time_basis": pa.array([time_basis] * n, pa.string()),
+            "kernels": _same(SOURCE_HASH, len(changes)),
+            "time_basis": _same(time_basis, len(changes)),
         }
-        frame = pl.from_arrow(pa.table({name: columns[name] for name in SCHEMA}))
-        if not isinstance(frame, pl.DataFrame):
-            raise TypeError(frame)
-        return frame if frame.schema == SCHEMA else frame.cast(pl.Schema(SCHEMA))
+        return pl.DataFrame({name: columns[name] for name in SCHEMA}, schema=SCHEMA)
 
     def _last_contact(self, changes: Changes) -> npt.NDArray[np.int64]:
         """Newest of the readings shown, or the first that was known of the patient.
@@ -132,58 +127,98 @@ class Reporter:
         else:
             features = silent_h[row]
         row, place = self.limits.places(changes.rule)
-        silences = np.array([each.silence_ms for each in self.shard.program.rule_rows]) / _HOUR_MS
-        limits = silences[changes.rule][row]
+        limits = self.silences_h[changes.rule][row]
         limits[place >= 0] = changes.limits[changes.origins >= 0]
         return features, limits
 
-    def _origins(self, changes: Changes) -> pa.Array:
+    def _origins(self, changes: Changes) -> pl.Series:
         """Say where each limit comes from, flat, change by change."""
         _, place = self.limits.places(changes.rule)
-        words = pa.array([*self.shard.limits.origins, "protocole"], pa.string())
+        words = pl.Series([*self.shard.limits.origins, "protocole"], dtype=pl.String)
         at = np.full(len(place), len(words) - 1, np.int32)
         at[place >= 0] = changes.origins[changes.origins >= 0]
-        return words.take(pa.array(at))
+        return words[at]
 
-    def _sentences(self, changes: Changes, features: F64, limits: F64) -> list[str]:
+    def _sentences(self, changes: Changes, features: F64, limits: F64) -> pl.Series:
         """One sentence a change; the same figures make the same sentence once."""
-        rules = self.shard.program.rule_rows
+        figures = np.column_stack(
+            (self.features.table(changes.rule, features), self.limits.table(changes.rule, limits))
+        )
+        silent = self.silences_h[changes.rule] > 0.0
+        figures[silent] = np.trunc(figures[silent])  # a silence is told in whole hours, whatever its limit
+        first, same = _alike(changes.rule, figures)
         if len(self._said) > _KEPT:
             self._said.clear()
-        said = self._said
-        out = []
-        figures, bounds = features.tolist(), limits.tolist()
-        at = bound = 0
-        for r in changes.rule.tolist():
-            values = figures[at : at + len(self.features.names[r])]
-            in_force = bounds[bound : bound + len(self.limits.names[r])]
-            at += len(values)
-            bound += len(in_force)
-            row = rules[r]
-            if row.rule is None:
-                out.append(silence_sentence(row.text, values[0]))
-                continue
-            key = (r, *values, *in_force)
-            text = said.get(key)
+        told = figures[first]
+        texts = []
+        for k, r in enumerate(changes.rule[first].tolist()):
+            key = (r, told[k].tobytes())  # not the numbers: one that is undetermined is not equal to itself
+            text = self._said.get(key)
             if text is None:
-                text = said[key] = sentence(
-                    row.protocol,
-                    row.rule,
-                    dict(zip(self.features.names[r], values, strict=True)),
-                    dict(zip(self.limits.names[r], in_force, strict=True)),
-                )
-            out.append(text)
-        return out
+                text = self._said[key] = self._sentence(r, told[k].tolist())
+            texts.append(text)
+        return pl.Series(texts, dtype=pl.String)[same]
 
-    def _points(self, changes: Changes) -> pa.Array:
+    def _sentence(self, rule: int, figures: list[float]) -> str:
+        row = self.shard.program.rule_rows[rule]
+        values, bounds = figures[: self.features.widest], figures[self.features.widest :]
+        if row.rule is None:
+            return silence_sentence(row.text, values[0])
+        return sentence(
+            row.protocol,
+            row.rule,
+            dict(zip(self.features.names[rule], values, strict=False)),  # wide as the widest rule
+            dict(zip(self.limits.names[rule], bounds, strict=False)),
+        )
+
+    def _points(self, changes: Changes) -> pl.Series:
         """Readings that each change rests on."""
-        columns = [
-            self.series.take(pa.array(changes.point_series)),
-            pa.array(changes.point_t),
-            pa.array(changes.point_milli / MILLI),
-        ]
-        structs = pa.StructArray.from_arrays(columns, names=["signal", "t_ms", "value"])
-        return pa.LargeListArray.from_arrays(pa.array(changes.point_at), structs)
+        flat = {
+            "signal": self.series[changes.point_series],
+            "t_ms": pl.Series(changes.point_t),
+            "value": pl.Series(changes.point_milli / MILLI),
+        }
+        return _lists(flat, changes.point_at)
+
+
+def _alike(rule: npt.NDArray[np.int16], figures: F64) -> tuple[I64, I64]:
+    """Find changes of one rule with the same figures: one change of each kind, and the kind of each change."""
+    mixed = _mix(rule.astype(np.uint64))
+    for column in figures.T:
+        mixed = _mix(mixed ^ np.ascontiguousarray(column).view(np.uint64))
+    _, first, same = np.unique(mixed, return_index=True, return_inverse=True)
+    alike = (rule == rule[first[same]]) & (
+        figures.view(np.uint64) == figures[first[same]].view(np.uint64)
+    ).all(axis=1)
+    if not alike.all():  # two that are not the same were mixed into the same number
+        every = np.arange(len(rule))
+        return every, every
+    return first, same
+
+
+def _same(text: str, n: int) -> pl.Series:
+    return pl.Series([text]).new_from_index(0, n)
+
+
+def _hexadecimal(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
+    """Write numbers in sixteen hexadecimal digits each, one after the other, ASCII."""
+    octets = numbers.astype(">u8").view(np.uint8)
+    return np.frombuffer(b"0123456789abcdef", np.uint8)[np.stack((octets >> 4, octets & 15), axis=1)].ravel()
+
+
+def _texts(octets: npt.NDArray[np.uint8], length: npt.NDArray[np.integer]) -> pl.Series:
+    """Cut octets, ASCII, into texts of the given lengths."""
+    at = np.concatenate(([0], np.cumsum(length, dtype=np.int64)))
+    text = pa.LargeStringArray.from_buffers(len(length), pa.py_buffer(at), pa.py_buffer(octets))
+    return pl.Series(text)
+
+
+def _lists(flat: dict[str, pl.Series], at: I64) -> pl.Series:
+    """Cut flat columns into lists of structs: list k has the rows from ``at[k]`` to ``at[k + 1]``."""
+    # In Polars' own layout of texts, so that they are not copied one by one.
+    columns = [series.to_arrow(compat_level=pl.CompatLevel.newest()) for series in flat.values()]
+    structs = pa.StructArray.from_arrays(columns, names=list(flat))
+    return pl.Series(pa.LargeListArray.from_arrays(pa.array(at), structs))
 
 
 Figure = tuple[str, str, int]
@@ -196,11 +231,12 @@ class _Figures:
     def __init__(self, by_rule: list[list[Figure]]) -> None:
         self.names = [[name for name, _, _ in figures] for figures in by_rule]
         flat = [figure for figures in by_rule for figure in figures]
-        self._name = pa.array([name for name, _, _ in flat], pa.string())
-        self._unit = pa.array([unit for _, unit, _ in flat], pa.string())
+        self._name = pl.Series([name for name, _, _ in flat], dtype=pl.String)
+        self._unit = pl.Series([unit for _, unit, _ in flat], dtype=pl.String)
         self._place = np.array([place for _, _, place in flat], np.int64)
         self._length = np.array([len(figures) for figures in by_rule], np.int64)
         self._start = np.cumsum(self._length) - self._length
+        self.widest = int(self._length.max(initial=0))
 
     def _flat(self, rule: npt.NDArray[np.int16]) -> tuple[I64, I64]:
         """Row of each figure of some changes, and its index in the flat columns."""
@@ -214,19 +250,17 @@ class _Figures:
         row, flat = self._flat(rule)
         return row, self._place[flat]
 
-    def lists(self, rule: npt.NDArray[np.int16], values: F64, **more: pa.Array) -> pa.Array:
+    def table(self, rule: npt.NDArray[np.int16], values: F64) -> F64:
+        """Put flat values into a table, float64[changes, widest]; NaN beyond those of a change."""
+        out = np.full((len(rule), self.widest), np.nan)
+        out[np.arange(self.widest) < self._length[rule][:, None]] = values
+        return out
+
+    def lists(self, rule: npt.NDArray[np.int16], values: F64, **more: pl.Series) -> pl.Series:
         """Lists of structs, one a change."""
         _, flat = self._flat(rule)
-        at = pa.array(flat)
-        columns = {
-            "name": self._name.take(at),
-            "value": pa.array(values),
-            "unit": self._unit.take(at),
-            **more,
-        }
-        structs = pa.StructArray.from_arrays(list(columns.values()), names=list(columns))
-        offsets = np.concatenate(([0], np.cumsum(self._length[rule])))
-        return pa.LargeListArray.from_arrays(pa.array(offsets), structs)
+        columns = {"name": self._name[flat], "value": pl.Series(values), "unit": self._unit[flat], **more}
+        return _lists(columns, np.concatenate(([0], np.cumsum(self._length[rule]))))
 
 
 def _feature_figures(row: RuleRow, program: Program) -> list[Figure]:

@@ -3,6 +3,7 @@
 import ctypes
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -133,11 +134,20 @@ class State:
         """Hash of each id."""
         return self.arrays["hash"]  # type: ignore[return-value]
 
+    def patient_bytes(
+        self, slots: npt.NDArray[np.integer]
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+        """Ids of `slots`, one after the other, uint8[], ASCII; and how long each is, uint8[slots]."""
+        ids = self.slot_id[slots]
+        length = ids[:, ID_ROW - 1]
+        return ids[:, : ID_ROW - 1][np.arange(ID_ROW - 1) < length[:, None]], length
+
     def patient_ids(self, slots: npt.NDArray[np.integer]) -> list[str]:
         """Ids of `slots` as text."""
-        ids = self.slot_id[slots]
-        lengths = ids[:, ID_ROW - 1].tolist()
-        return [row[:n].tobytes().decode("ascii") for row, n in zip(ids, lengths, strict=True)]
+        octets, length = self.patient_bytes(slots)
+        text = octets.tobytes().decode("ascii")
+        at = [0, *np.cumsum(length, dtype=np.int64).tolist()]
+        return [text[first:last] for first, last in pairwise(at)]
 
     def bytes_per_patient(self) -> int:
         """Memory for one more patient, in bytes, the directory's table at its fullest included."""

@@ -44,6 +44,7 @@ def limit_text(value: float) -> str:
     return text.replace("-", "−")
 
 
+@lru_cache(_KEPT)
 def number_text(value: float, decimals: int, *, signed: bool = False) -> str:
     """Write a number as French people do: ``82,4``, ``12 500``, ``−2,0``.
 
@@ -71,7 +72,7 @@ def figure_text(figure: Figure, value: float, decimals: int | None = None) -> st
     if not math.isfinite(value):
         return UNDETERMINED
     if figure.choices and value == int(value) and 0 <= value < len(figure.choices):
-        return figure.choices[int(value)]
+        return _typeset(figure.choices[int(value)])
     number = number_text(value, figure.decimals if decimals is None else decimals, signed=figure.signed)
     return f"{number}{_NBSP}{figure.unit}" if figure.unit else number
 
@@ -102,13 +103,15 @@ def sentence(protocol: Protocol, rule: Rule, values: Mapping[str, float], limits
         else:
             value = values.get(name, math.nan)
             words[2 * i + 1] = figure_text(figure, value, _apart(value, figure.decimals, bounds))
-    return _typeset("".join(words))
+    return "".join(words)
 
 
 @lru_cache(_KEPT)
 def _parts(text: str) -> tuple[str, ...]:
-    """Cut a text at its figures: words, name, words, name, ..., words."""
-    return tuple(_PLACEHOLDER.split(text))
+    """Cut a text at its figures: words as they are typeset, name, words, name, ..., words."""
+    parts = _PLACEHOLDER.split(text)
+    parts[::2] = [_typeset(words) for words in parts[::2]]
+    return tuple(parts)
 
 
 def silence_sentence(text: str, silent_h: float) -> str:

@@ -2,7 +2,7 @@ import math
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rules.explain import UNDETERMINED, figure_text, notice, number_text, sentence, silence_sentence
@@ -107,3 +107,14 @@ def test_a_number_reads_back_to_within_half_a_unit(value, decimals):
 def test_no_figure_ever_shows_a_point_a_nan_or_an_exponent(protocol, value):
     text = figure_text(protocol.figure("gain_3d"), value)
     assert text == UNDETERMINED or re.fullmatch(r"[−]?[\d\u202f]+,\d\u00a0kg", text)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_french_signs_are_kept_on_their_line_wherever_words_and_figures_meet(shipped, data):
+    """Words are typeset once, without the figures between them: no sign may stand where the two meet."""
+    rule = data.draw(st.sampled_from(shipped.rules))
+    values = st.sampled_from([math.nan, 0.0, 2.0, -1.25, 12_500.5])
+    figures = {name: data.draw(values) for name in (*shipped.features, *shipped.limits)}
+    text = sentence(shipped, rule, figures, figures)
+    assert not re.search(r" [:»%;!?]|« ", text), text

@@ -42,7 +42,7 @@ TABLES = ("limits", "features", "questionnaires", "signals")
 number = st.floats(allow_nan=False, allow_infinity=False, width=32)
 whole = st.integers(0, 4095)
 duration = st.builds(Duration, st.integers(1, 999), st.sampled_from("dhm"))
-words = st.text(min_size=1, max_size=30)
+words = st.text(min_size=1, max_size=30).filter(str.strip)  # blanks alone no field may be
 KINDS = {
     "default": number, "min": number, "max": number, "readings_per_day": number, "max_step_per_day": number,
     "per_day": number, "code": whole, "low": whole, "high": whole, "decimals": whole,
