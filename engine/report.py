@@ -17,7 +17,7 @@ from ingest.signals import MILLI
 from kernels import SOURCE_HASH
 from kernels import lifecycle as life
 from rules.alerts import SCHEMA, Happening
-from rules.explain import sentence, silence_sentence
+from rules.explain import Wording, silence_sentence
 from rules.levels import Level
 
 __all__ = ["Reporter", "alert_ids", "merge"]
@@ -78,6 +78,7 @@ class Reporter:
         self.silences_h = np.array([row.silence_ms for row in rules]) / _HOUR_MS
         self.features = _Figures([_feature_figures(row, program) for row in rules])
         self.limits = _Figures([_limit_figures(row, program) for row in rules])
+        self._wordings = [row.text if row.rule is None else Wording(row.protocol, row.rule) for row in rules]
         self._said: dict[tuple[int, bytes], str] = {}
 
     def rows(self, changes: Changes, batch: Batch, time_basis: str) -> pl.DataFrame:
@@ -160,13 +161,11 @@ class Reporter:
         return pl.Series(texts, dtype=pl.String)[same]
 
     def _sentence(self, rule: int, figures: list[float]) -> str:
-        row = self.shard.program.rule_rows[rule]
         values, bounds = figures[: self.features.widest], figures[self.features.widest :]
-        if row.rule is None:
-            return silence_sentence(row.text, values[0])
-        return sentence(
-            row.protocol,
-            row.rule,
+        wording = self._wordings[rule]
+        if isinstance(wording, str):
+            return silence_sentence(wording, values[0])
+        return wording.fill(
             dict(zip(self.features.names[rule], values, strict=False)),  # wide as the widest rule
             dict(zip(self.limits.names[rule], bounds, strict=False)),
         )

@@ -29,6 +29,8 @@ _THIN = "\N{NARROW NO-BREAK SPACE}"
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _WIDE = Context(prec=320)  # any double can be written out
 _MOST_DECIMALS = 3  # readings are kept in thousandths
+_PLAIN = 1e9
+_NEAR_HALF = 1e-6
 
 # Figures come in steps of what a device shows, and silences in whole hours: the same few thousand texts are made again
 # and again. Shipped heart-failure protocol, all that `engine.report` does for its rows: 117 ns a reading without what
@@ -59,11 +61,11 @@ def number_text(value: float, decimals: int, *, signed: bool = False) -> str:
     """
     if not math.isfinite(value):
         return UNDETERMINED
-    rounded = _rounded(value, decimals)
-    whole, _, part = f"{rounded.copy_abs():f}".partition(".")
+    whole, _, part = _digits(abs(value), decimals).partition(".")
+    is_zero = not (whole + part).strip("0")
     if len(whole) > 4:
         whole = f"{int(whole):,}".replace(",", _THIN)
-    sign = "\N{MINUS SIGN}" if rounded < 0 else "+" if signed and rounded > 0 else ""
+    sign = "" if is_zero else "\N{MINUS SIGN}" if value < 0 else "+" if signed else ""
     return f"{sign}{whole},{part}" if part else f"{sign}{whole}"
 
 
@@ -77,41 +79,42 @@ def figure_text(figure: Figure, value: float, decimals: int | None = None) -> st
     return f"{number}{_NBSP}{figure.unit}" if figure.unit else number
 
 
-def sentence(protocol: Protocol, rule: Rule, values: Mapping[str, float], limits: Mapping[str, float]) -> str:
-    """Fill the text of a rule.
+class Wording:
+    """The text of a rule, cut at its figures, to be filled often.
 
     Parameters
     ----------
     protocol : Protocol
         That `rule` is of.
     rule : Rule
-        Whose text is filled.
-    values : mapping
-        Features by name, NaN for undetermined; one that is not there counts as undetermined.
-    limits : mapping
-        Limits in force by name.
     """
-    parts = _parts(rule.text)
-    names = parts[1::2]
-    bounds = tuple(limits.get(name, math.nan) for name in names if name in protocol.limits)
-    words = list(parts)
-    for i, name in enumerate(names):
-        figure = protocol.figure(name)
-        if name in protocol.limits:
-            value = limits.get(name, math.nan)
-            words[2 * i + 1] = figure_text(figure, value, _decimals_of(value))
-        else:
-            value = values.get(name, math.nan)
-            words[2 * i + 1] = figure_text(figure, value, _apart(value, figure.decimals, bounds))
-    return "".join(words)
+
+    def __init__(self, protocol: Protocol, rule: Rule) -> None:
+        words = _PLACEHOLDER.split(rule.text)
+        names = words[1::2]
+        # Typeset without the figures: no French sign stands where words and figures meet.
+        self._words = [_typeset(each) for each in words[::2]]
+        self._figures = [(name, protocol.figure(name), name in protocol.limits) for name in names]
+        self._bounds = [name for name in names if name in protocol.limits]
+
+    def fill(self, values: Mapping[str, float], limits: Mapping[str, float]) -> str:
+        """Give the sentence; `values` of features and `limits` in force by name, NaN or not there: undetermined."""
+        bounds = tuple(limits.get(name, math.nan) for name in self._bounds)
+        out = [self._words[0]]
+        for (name, figure, is_limit), words in zip(self._figures, self._words[1:], strict=True):
+            if is_limit:
+                value = limits.get(name, math.nan)
+                decimals = _decimals_of(value)
+            else:
+                value = values.get(name, math.nan)
+                decimals = _apart(value, figure.decimals, bounds)
+            out += (figure_text(figure, value, decimals), words)
+        return "".join(out)
 
 
-@lru_cache(_KEPT)
-def _parts(text: str) -> tuple[str, ...]:
-    """Cut a text at its figures: words as they are typeset, name, words, name, ..., words."""
-    parts = _PLACEHOLDER.split(text)
-    parts[::2] = [_typeset(words) for words in parts[::2]]
-    return tuple(parts)
+def sentence(protocol: Protocol, rule: Rule, values: Mapping[str, float], limits: Mapping[str, float]) -> str:
+    """Fill the text of a rule of `protocol` once, as `Wording.fill` does."""
+    return Wording(protocol, rule).fill(values, limits)
 
 
 def silence_sentence(text: str, silent_h: float) -> str:
@@ -145,15 +148,24 @@ def notice(protocol: Protocol) -> str:
     )
 
 
-@lru_cache(_KEPT)
 def _apart(value: float, decimals: int, bounds: tuple[float, ...]) -> int:
     """Decimals that tell `value` from the limits it is compared with: 49.6 is not shown as 50 beside a limit of 50."""
-    if not math.isfinite(value):
+    unit = 10.0**-decimals  # rounding moves a figure by half of it
+    if not any(abs(value - bound) < unit for bound in bounds):
         return decimals
     others = [Decimal(repr(bound)) for bound in bounds if math.isfinite(bound) and bound != value]
     while decimals < _MOST_DECIMALS and _rounded(value, decimals) in others:
         decimals += 1
     return decimals
+
+
+def _digits(value: float, decimals: int) -> str:
+    """Write a number, 0 or more, with so many decimals, halves up."""
+    scaled = value * 10.0**decimals
+    # The double and its shortest text are rounded alike, unless they lie on both sides of a half.
+    if scaled < _PLAIN and abs(scaled % 1.0 - 0.5) > _NEAR_HALF:
+        return f"{value:.{decimals}f}"
+    return f"{_rounded(value, decimals):f}"
 
 
 def _rounded(value: float, decimals: int) -> Decimal:

@@ -1,5 +1,6 @@
 import math
 import re
+from decimal import ROUND_HALF_UP, Decimal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -118,3 +119,12 @@ def test_french_signs_are_kept_on_their_line_wherever_words_and_figures_meet(shi
     figures = {name: data.draw(values) for name in (*shipped.features, *shipped.limits)}
     text = sentence(shipped, rule, figures, figures)
     assert not re.search(r" [:»%;!?]|« ", text), text
+
+
+halves = st.builds(lambda whole, d: (whole + 0.5) / 10**d, st.integers(0, 10**6), st.integers(0, 3))
+
+
+@given(value=st.floats(0, 1e12) | halves, decimals=st.integers(0, 3))
+def test_a_number_is_rounded_as_its_shortest_text_is(value, decimals):
+    exact = Decimal(repr(value)).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP)
+    assert number_text(value, decimals).replace("\u202f", "").replace(",", ".") == f"{exact:f}"
