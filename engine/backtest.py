@@ -230,23 +230,19 @@ def _keep(source: Input, loaded: Loaded, folder: Path, shards: int, progress: Pr
     readings = 0
     first_ms = None
     with loaded.line(shards=shards, time_basis=source.time_basis) as line:
-        line.reports = False
-        for shard in line.shards:
-            shard.keep_found = True
+        for keeper, shard in zip(keepers, line.shards, strict=True):
+            shard.keep = keeper.add
         progress.step(
             "first pass", source.end - source.first, "rows" if source.time_basis == "event" else "entries"
         )
         at = source.first
-        for taken in source.batches(source.first):
-            processed = line.process(taken.batch, taken.quarantine, taken.heard_ms)
-            for keeper, outcome in zip(keepers, processed.outcomes, strict=True):
-                for found in outcome.found:
-                    keeper.add(found)
-            readings += len(taken.batch.code)
-            if first_ms is None and len(taken.batch):
-                first_ms = int(taken.batch.receipt_ms[0])
-            progress.advance(taken.batch.next_offset - at)
-            at = taken.batch.next_offset
+        for processed in line.stream(source.batches(source.first)):
+            batch = processed.batch
+            readings += len(batch.code)
+            if first_ms is None and len(batch):
+                first_ms = int(batch.receipt_ms[0])
+            progress.advance(batch.next_offset - at)
+            at = batch.next_offset
         for keeper, shard in zip(keepers, line.shards, strict=True):
             keeper.finish(shard.state)
         total = line.accounts.total

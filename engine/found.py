@@ -140,17 +140,12 @@ class Keeper:
         self._segments = 0
 
     def add(self, found: Found) -> None:
-        """Take a batch. Its columns are copied: they are views of buffers."""
+        """Take a batch. Its columns must stay as they are: they are held until there are enough for a segment."""
         # A segment has one table of outages: those of a later one would shorten silences that were over before.
         # And its limits hold for all of it.
         if self._held and (found.limits or not np.array_equal(self._held[-1].outages, found.outages)):
             self.flush()
-        blocks = [Block(b.event.copy(), [v.copy() for v in b.values]) for b in found.blocks]
-        columns = {name: getattr(found, name).copy() for name in _COLUMNS}
-        kept = Found(
-            **columns, blocks=blocks, end_ms=found.end_ms, outages=found.outages, limits=found.limits
-        )
-        self._held.append(kept)
+        self._held.append(found)
         self._events += len(found)
         if self._events >= _EVENTS:
             self.flush()

@@ -1,11 +1,13 @@
 """The line: batches in, alerts out. The same live, in replay, in a back-test and in the tests.
 
 It keeps the one clock, hands each shard its packets, one thread a shard, and puts what comes out together in an
-order that does not depend on how many shards there are.
+order that does not depend on how many shards there are. Where batches are there before they are asked for, as in a
+replay, shards go ahead of each other: see `Line.stream`.
 """
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -21,10 +23,24 @@ from engine.roster import Roster
 from engine.shard import Clock, Outcome, Shard, shard_of
 from ingest.columns import Batch, Quarantine
 
-__all__ = ["Line", "Processed"]
+__all__ = ["AHEAD", "Line", "Processed", "Taken"]
+
+AHEAD = 2
+"""Batches that may be on their way through `Line.stream` while the next one is read."""
 
 _OUTAGES_MS = 62 * DAY_MS
 """How long an outage is remembered: twice the longest silence that a protocol may wait for."""
+
+
+@dataclass(slots=True)
+class Taken:
+    """A batch as a line takes it; `heard_ms` is None where there were no receipts."""
+
+    batch: Batch
+    quarantine: Quarantine | None
+    """What was refused with it, for the accounts."""
+    heard_ms: npt.NDArray[np.int64] | None = None
+    """Receipt time of each log entry of the batch, heartbeats too, int64[k]: a gap in them is an outage of the line."""
 
 
 @dataclass(slots=True)
@@ -32,9 +48,16 @@ class Processed:
     """A batch that went through the line: what each shard made of it."""
 
     batch: Batch
+    quarantine: Quarantine | None
+    clock_ms: int
+    """The line's clock after it."""
     outcomes: list[Outcome]
     alerts: pl.DataFrame
     """Rows of `rules.alerts.SCHEMA`."""
+
+
+_Told = tuple[Outcome, list[pl.DataFrame]]
+"""What a shard made of a batch, and rows of alerts."""
 
 
 class Line:
@@ -58,13 +81,12 @@ class Line:
         self.time_basis = time_basis
         self.shards = [Shard(program, roster) for _ in range(shards)]
         self.reporters = [report.Reporter(shard) for shard in self.shards]
-        self.reports = True
-        """Whether rows of alerts are made of what changes."""
         self.accounts = Accounts()
         self.clock_ms: int | None = None
         self.outages = np.empty((0, 2), np.int64)
         self.next_offset = 0
-        self._threads = ThreadPoolExecutor(shards, "shard") if shards > 1 else None
+        # A shard has a thread of its own, so that batches pass through each in their order.
+        self._threads = [ThreadPoolExecutor(1, f"shard-{k}") for k in range(shards)]
 
     def __enter__(self) -> Self:
         return self
@@ -76,8 +98,8 @@ class Line:
 
     def close(self) -> None:
         """Stop the threads."""
-        if self._threads is not None:
-            self._threads.shutdown()
+        for thread in self._threads:
+            thread.shutdown()
 
     def process(
         self,
@@ -95,41 +117,67 @@ class Line:
         heard_ms : int64[k], optional
             Receipt time of each log entry of the batch, heartbeats too: a gap in them is an outage of the line.
         """
-        clock = self._clock(batch, heard_ms)
-        self.accounts.receive(batch, quarantine)
-        outcomes = []
-        frames = []
-        for outcome, told in self._run(batch, clock):
-            self.accounts.settle(batch, outcome.rows, outcome.applied)
-            outcomes.append(outcome)
-            frames += told
-        self.next_offset = batch.next_offset
-        return Processed(batch, outcomes, report.merge(frames))
+        return self.take(Taken(batch, quarantine, heard_ms))
 
-    def _shard(
-        self, k: int, batch: Batch, clock: Clock, rows: npt.NDArray[np.int64] | None = None
-    ) -> tuple[Outcome, list[pl.DataFrame]]:
+    def take(self, taken: Taken) -> Processed:
+        """Take a batch through all shards, as `process` does."""
+        batch = taken.batch
+        clock = self._clock(batch, taken.heard_ms)
+        if len(self.shards) == 1:
+            return self._settle(taken, clock, [self._shard(0, batch, clock)])
+        return self._settle(taken, clock, [each.result() for each in self._hand_out(batch, clock)])
+
+    def stream(self, batches: Iterable[Taken]) -> Iterator[Processed]:
+        """Take batches through all shards, each shard at its own pace; what comes of them in their order.
+
+        While a batch is asked for, `AHEAD` of those before it may be on their way: they must stay as they are so long.
+        What the line says of itself (accounts, next offset, state of its shards) is that of the last batch given only
+        when all were given; a caller that stops before is not to use the line any more.
+        """
+        waiting: deque[tuple[Taken, Clock, list[Future[_Told]]]] = deque()
+
+        def first() -> Processed:
+            taken, clock, told = waiting.popleft()
+            return self._settle(taken, clock, [each.result() for each in told])
+
+        for taken in batches:
+            clock = self._clock(taken.batch, taken.heard_ms)
+            waiting.append((taken, clock, self._hand_out(taken.batch, clock)))
+            if len(waiting) > AHEAD:
+                yield first()
+        while waiting:
+            yield first()
+
+    def _settle(self, taken: Taken, clock: Clock, told: list[_Told]) -> Processed:
+        """Account for a batch that all shards are done with."""
+        batch = taken.batch
+        self.accounts.receive(batch, taken.quarantine)
+        for outcome, _ in told:
+            self.accounts.settle(batch, outcome.rows, outcome.applied)
+        self.next_offset = batch.next_offset
+        frames = [frame for _, frames in told for frame in frames]
+        outcomes = [outcome for outcome, _ in told]
+        return Processed(batch, taken.quarantine, clock.end_ms, outcomes, report.merge(frames))
+
+    def _shard(self, k: int, batch: Batch, clock: Clock, rows: npt.NDArray[np.int64] | None = None) -> _Told:
         """Take a batch through a shard, and tell of what changed."""
         outcome = self.shards[k].process(batch, clock, rows)
-        if not self.reports:
-            return outcome, []
         return outcome, [
             self.reporters[k].rows(changes, batch, self.time_basis) for changes in outcome.changes
         ]
 
-    def _run(self, batch: Batch, clock: Clock) -> list[tuple[Outcome, list[pl.DataFrame]]]:
-        if self._threads is None:
-            return [self._shard(0, batch, clock)]
+    def _hand_out(self, batch: Batch, clock: Clock) -> list[Future[_Told]]:
+        """Give each shard's thread its packets of a batch."""
+        if len(self.shards) == 1:
+            return [self._threads[0].submit(self._shard, 0, batch, clock)]
         # Sixteen bits, because a stable sort of these is by radix: 3 ns a packet instead of 60.
         owner = shard_of(batch.patient, len(self.shards)).astype(np.uint16)
         order = np.argsort(owner, kind="stable")
         bounds = np.searchsorted(owner[order], np.arange(len(self.shards) + 1))
-        return list(
-            self._threads.map(
-                lambda k: self._shard(k, batch, clock, order[bounds[k] : bounds[k + 1]]),
-                range(len(self.shards)),
-            )
-        )
+        return [
+            thread.submit(self._shard, k, batch, clock, order[bounds[k] : bounds[k + 1]])
+            for k, thread in enumerate(self._threads)
+        ]
 
     def _clock(self, batch: Batch, heard_ms: npt.NDArray[np.int64] | None) -> Clock:
         """Move the clock: receipt times, never backwards, the same for all shards."""

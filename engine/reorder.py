@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from engine.line import Taken
 from engine.program import DAY_MS
 from engine.progress import Progress
 from engine.quality import Quality
-from engine.replay_input import Input, Taken
+from engine.replay_input import Input
 from ingest.columns import Batch, PacketKind, Quarantine
 from ingest.selection import picked
 

@@ -8,19 +8,20 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
 
 from engine import feature_rows, quality_page, replay_page, replay_state, replay_strips
 from engine.card import file_hash, made_with, plain_command, protocols_of, write_card
-from engine.line import Line
+from engine.line import Line, Processed, Taken
 from engine.load import Loaded, load
 from engine.program import Options
 from engine.progress import SILENT, Progress
 from engine.quality import Quality
-from engine.replay_input import Asked, Input, Taken, is_log_among, open_input
+from engine.replay_input import Asked, Input, is_log_among, open_input
 from engine.replay_summary import AlertCounts, Summary, summarise
 from engine.report import merge
 from engine.segments import Segments
@@ -238,31 +239,40 @@ class _Run:
         """Take all batches through the line."""
         unit = "rows" if self._line.time_basis == "event" else "entries"
         progress.step("replay", self._source.end - self._start, unit)
-        due = time.monotonic() + commit_s
+        batches = self._source.batches(self._start)
         at = self._start
-        for taken in self._source.batches(self._start):
-            self._take(taken)
-            progress.advance(taken.batch.next_offset - at)
-            at = taken.batch.next_offset
-            waiting = self._alerts.waiting + self._refused.waiting + self._features.waiting
-            if time.monotonic() >= due or waiting > _MOST_WAITING:
+        for batch in batches:
+            due = time.monotonic() + commit_s
+            # To where all that was begun is done: only there is the line's state that of one offset.
+            for processed in self._line.stream(self._until(due, chain([batch], batches))):
+                self._take(processed)
+                progress.advance(processed.batch.next_offset - at)
+                at = processed.batch.next_offset
+            if self._committed or self._is_due(due):
+                # What took long enough to be kept on the way is kept at its end too: strips and the queue come after.
                 self._commit()
-                due = time.monotonic() + commit_s
-        if self._committed:
-            # What took long enough to be kept on the way is kept at its end too: strips and the queue come after it.
-            self._commit()
 
-    def _take(self, taken: Taken) -> None:
-        batch, refused = taken.batch, taken.quarantine
+    def _is_due(self, due: float) -> bool:
+        waiting = self._alerts.waiting + self._refused.waiting + self._features.waiting
+        return time.monotonic() >= due or waiting > _MOST_WAITING
+
+    def _until(self, due: float, batches: Iterator[Taken]) -> Iterator[Taken]:
+        """Give batches until it is time to keep what came of them."""
+        for batch in batches:
+            yield batch
+            if self._is_due(due):
+                return
+
+    def _take(self, processed: Processed) -> None:
+        batch, refused = processed.batch, processed.quarantine
         # Rows of the newest moment wait for the next batch: their order must not depend on where batches are cut.
-        processed = self._line.process(batch, refused, taken.heard_ms)
         rows = merge([self._held, processed.alerts])
         self._features.add(feature_rows.rows(self._line, processed))
-        newest = pl.col("clock_ms") >= self._line.clock_ms
+        newest = pl.col("clock_ms") >= processed.clock_ms
         self._held = rows.filter(newest)
         self._alerts.add(rows.filter(~newest))
         self._readings += len(batch.code)
-        if len(refused):
+        if refused is not None and len(refused):
             self._refused.add(
                 pl.DataFrame(
                     {

@@ -4,25 +4,25 @@ import hashlib
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from engine.card import LogHash, input_hash
+from engine.line import AHEAD, Taken
 from engine.load import Loaded
 from engine.progress import Progress
 from engine.quality import Quality, look_at
-from ingest.columns import Batch, Quarantine
 from ingest.formats import FormatError, Item, Mappings, find_paths, open_paths
 from ingest.log import LogReader
 
-__all__ = ["Asked", "FileInput", "Input", "LogInput", "Taken", "is_log_among", "open_input"]
+__all__ = ["Asked", "FileInput", "Input", "LogInput", "is_log_among", "open_input"]
 
 _LOG_BYTES = 8 << 20
 _LOG_ENTRIES = 4096
-_FILE_ROWS = 1 << 15
+_FILE_ROWS = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +36,6 @@ class Asked:
     mapping: Mappings
     zone: str
     latest_ms: int
-
-
-@dataclass(slots=True)
-class Taken:
-    """A batch as a line takes it; `heard_ms` is None where there were no receipts."""
-
-    batch: Batch
-    quarantine: Quarantine
-    heard_ms: npt.NDArray[np.int64] | None
 
 
 class Input(Protocol):
@@ -158,7 +149,8 @@ class LogInput:
 
     def __init__(self, path: Path, loaded: Loaded) -> None:
         self._log = LogReader(path)
-        self._decoder = loaded.decoder()
+        # A decoder's batch is there until its next one: each of those that a line has on its way has its own.
+        self._decoders = cycle([loaded.decoder() for _ in range(AHEAD + 2)])
         self.first = self._log.first_offset
         self.end = self._log.next_offset
         self._content = ""
@@ -181,7 +173,7 @@ class LogInput:
             if not entries:
                 break
             digest.add(entries)
-            batch, quarantine = self._decoder.decode(
+            batch, quarantine = next(self._decoders).decode(
                 [(entry.offset, entry.receipt_ms, entry.source, entry.body) for entry in entries]
             )
             yield Taken(batch, quarantine, np.array([entry.receipt_ms for entry in entries], np.int64))

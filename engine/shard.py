@@ -1,5 +1,6 @@
 """A shard: some of the patients, their state, and the one way in, `Shard.process`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -73,8 +74,6 @@ class Outcome:
     """In order; those after an act that set a limit are apart from those before it."""
     features: list[Seen]
     """What the rules saw, where the shard watches it; else empty."""
-    found: list[Found]
-    """All that the rules went by, where the shard keeps it, for a back-test: apart as `changes` are; else empty."""
     kernel_s: float = 0.0
     """Seconds from packets to features, ECG among it."""
     rule_s: float = 0.0
@@ -107,8 +106,8 @@ class Shard:
         self.streams = Streams()
         self.watch_features = False
         """Whether `Outcome.features` is filled: for who asks, as it takes several times the rest."""
-        self.keep_found = False
-        """Whether `Outcome.found` is filled."""
+        self.keep: Callable[[Found], None] | None = None
+        """Takes what was found, in the thread of the shard, for a back-test: rules are judged there then, not here."""
         width = int(self.plan.physical.sum())
         self.scratch = hot.scratch(len(self.plan.start), width, len(self.plan.op))
 
@@ -140,7 +139,7 @@ class Shard:
         begun = perf_counter()
         slots = self._slots(batch, clock, rows)
         derived = self.streams.feed(batch, rows, slots)
-        out = Outcome(rows, np.zeros(len(rows), np.uint8), derived, [], [], [])
+        out = Outcome(rows, np.zeros(len(rows), np.uint8), derived, [], [])
         out.kernel_s = perf_counter() - begun
 
         def go(first: int, last: int, end_ms: int, limits: tuple[LimitSet, ...]) -> None:
@@ -239,12 +238,13 @@ class _Pass:
         if self.shard.watch_features:
             self._watch(events, found)
             out.features += self.seen
-        if self.shard.keep_found:
-            out.found.append(found)
-        changed = self.shard.judge.walk(found, self.shard.judge.verdicts(found))
-        if changed is not None:
-            out.changes.append(self.shard.evidence.of(changed, events, found, journal, entries))
-        self.shard.limits.judged(found)
+        if self.shard.keep is not None:
+            self.shard.keep(found)
+        else:
+            changed = self.shard.judge.walk(found, self.shard.judge.verdicts(found))
+            if changed is not None:
+                out.changes.append(self.shard.evidence.of(changed, events, found, journal, entries))
+            self.shard.limits.judged(found)
         out.kernel_s += advanced - begun
         out.rule_s += perf_counter() - advanced
 
@@ -313,7 +313,7 @@ class _Pass:
         )
 
     def _found(self, events: hot.Events, blocks: hot.Blocks) -> Found:
-        """Put together what the rules go by; views of the buffers."""
+        """Put together what the rules go by; views of buffers that are this batch's own."""
         found = []
         for g, group in enumerate(self.program.groups):
             n = int(blocks.filled[g])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from line_cases import DAY, HOUR, MINUTE, OPTIONS, START, WEIGHT, Sender, feed, numbered, program, run
 
 from engine.durable import decoder
-from engine.line import Line
+from engine.line import Line, Taken
 from engine.program import Options, Program
 from rules.alerts import SCHEMA
 
@@ -133,3 +133,12 @@ def test_what_quarantine_holds_is_received_too():
     assert done.alerts.is_empty()
     assert line.accounts.of("g").quarantined == {"BAD_MSGPACK": 1}
     assert line.accounts.balanced
+
+
+def test_what_fails_in_a_shard_ends_the_stream(monkeypatch):
+    of = program()
+    entries = numbered([(START, "g", Sender().packet("p0", "scale", START, {WEIGHT: 80}))])
+    line = Line(of, shards=2)
+    monkeypatch.setattr(line.shards[1], "process", lambda *_: 1 / 0)
+    with line, pytest.raises(ZeroDivisionError):
+        list(line.stream([Taken(*decoder(of).decode(entries))]))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from engine.acts import SOURCE, closing, setting
 from engine.durable import decoder
-from engine.line import Line
+from engine.line import Line, Taken
 from engine.program import Options, Program
 from engine.protocols import load_all
 from engine.roster import Member, Roster
@@ -173,16 +173,30 @@ def feed(line, batches, using=None):
     return in_order(frames)
 
 
+def stream(line, batches):
+    """Send batches through a line as a replay does, shards ahead of each other; return the alerts of all."""
+
+    def taken():
+        for batch in batches:
+            heard = np.array([entry[1] for entry in batch], np.int64)
+            yield Taken(*decoder(line.program).decode(batch), heard)
+
+    done = list(line.stream(taken()))
+    assert [each.batch.next_offset for each in done] == [batch[-1][0] + 1 for batch in batches]
+    assert not done or done[-1].clock_ms == line.clock_ms
+    return in_order([each.alerts for each in done])
+
+
 def in_order(frames):
     """Put alerts together: rows of a patient stay as they came, patients of one instant are in order of id."""
     return pl.concat(frames).sort(["clock_ms", "patient"], maintain_order=True) if frames else None
 
 
-def run(of, entries, *, shards=1, cuts=()):
+def run(of, entries, *, shards=1, cuts=(), through=feed):
     """Give the alerts of a stream and the line after it."""
     line = Line(of, shards=shards, roster=roster(of))
     with line:
-        alerts = feed(line, cut(numbered(entries), cuts))
+        alerts = through(line, cut(numbered(entries), cuts))
     return alerts, line
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from line_cases import assert_same, content, lives, program, run, streams
+from line_cases import assert_same, content, lives, program, run, stream, streams
 
 from engine.shard import shard_of
 
@@ -15,6 +15,18 @@ def test_shards(entries, shards, cuts):
     one, line = run(of, entries)
     many, other = run(of, entries, shards=shards, cuts=cuts)
     assert_same(many, one)
+    assert content(other) == content(line)
+    assert lives(other) == lives(line)
+    assert other.accounts.by_source == line.accounts.by_source
+
+
+@settings(max_examples=20)
+@given(streams(patients=6), st.integers(1, 3), st.lists(st.integers(0, 200), max_size=9))
+def test_shards_that_go_ahead_of_each_other(entries, shards, cuts):
+    of = program(own=True)
+    one, line = run(of, entries)
+    ahead, other = run(of, entries, shards=shards, cuts=cuts, through=stream)
+    assert_same(ahead, one)
     assert content(other) == content(line)
     assert lives(other) == lives(line)
     assert other.accounts.by_source == line.accounts.by_source
