@@ -7,6 +7,7 @@ the log only: what is acknowledged is there, and the line takes it from there, s
 makes the log longer and not the memory larger.
 """
 
+import gc
 import json
 import logging
 import queue
@@ -236,6 +237,10 @@ class Service:
             scheme = "https" if self.settings.tls_certificate else "http"
             host, port = listening.getsockname()[:2]
             ready(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}")
+            # What is there by now stays. Now and then Python looks at all of it, 200,000 objects, and every thread
+            # stands still for a tenth of a second meanwhile.
+            gc.collect()
+            gc.freeze()
             asked = self._wait(serving)
             if not asked and self._failed is None:
                 self._failed = RuntimeError("the HTTP server ended by itself")
@@ -337,6 +342,7 @@ class Service:
         left = self.line.log.next_offset - self.line.next_offset
         if left:
             _LOGGER.info("%d entries of the log are left for the next start", left)
+        self.line.noted.say(_LOGGER)  # what came or ended since the last look
 
 
 def folder_of_sources(settings: Settings) -> Path:

@@ -9,6 +9,7 @@ folder is locked until it has let go of it; checkpoints get no name in a folder 
 queue takes no alerts with an older token.
 """
 
+import gc
 import logging
 import os
 import queue
@@ -232,6 +233,8 @@ class Worker:
         threading.Thread(target=server.run, args=([listening],), name="http", daemon=True).start()
         host, port = listening.getsockname()[:2]
         ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+        gc.collect()
+        gc.freeze()  # see engine.service
         threads = [
             threading.Thread(target=self._serve, args=(k,), name=f"partition {k}", daemon=True)
             for k in self.partitions

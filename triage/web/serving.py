@@ -4,6 +4,7 @@ The clockwork does once a second what the time has come for; the auditor asserts
 a valid next step. Both may run in several processes at once, and go on from the database after a kill.
 """
 
+import gc
 import logging
 import os
 import queue
@@ -192,6 +193,8 @@ class Pages:
             self._enrol()
             with served(self.site, self.settings, (ENROLMENT_S, self._enrol)) as at:
                 ready(at.address)
+                gc.collect()
+                gc.freeze()  # see engine.service
                 while at.alive:
                     with suppress(queue.Empty):
                         self._asked.get(timeout=_ALIVE_S)
