@@ -1,9 +1,9 @@
 """Compiling the kernels once, so that what starts later starts at once.
 
-Numba compiles one kernel at a time in a process. So a second process compiles the kernels of ECG, which are more than
-half of all, while this one compiles the others (decoding, files, features, alerts, evidence), and before them a large
-part of ECG that the second one comes to late; both write to the same cache, from which each loads what the other has
-done. All is done by use: a few real packets go through the real line.
+Numba compiles one kernel at a time in a process. So a second process compiles the kernels of ECG, which are half of
+all, while this one compiles the others (decoding, files, features, alerts, evidence), and before them a part of ECG
+that the second one comes to late; both write to the same cache, and each loads from it what the other has done. All is
+done by use: a few real packets go through the real line.
 """
 
 import os
@@ -30,7 +30,7 @@ from ingest.admission import Admission, Body, hashes
 from ingest.columns import Batch, Quarantine
 from ingest.signals import by_name
 from ingest.sources import Source
-from kernels import ecg_lead, qrs, quality, ventricular
+from kernels import ecg_lead, quality
 from kernels.compilation import complete, heard, was_complete
 
 __all__ = ["warm"]
@@ -61,7 +61,7 @@ def warm(progress: Progress = SILENT) -> None:
             return
         helper = _Helper(tell)
         loaded = load(sorted(shipped()))
-        _look_at_wave()
+        _look_at_quality()
         _go_on(loaded)
         _read_file()
         _decode(loaded)
@@ -168,13 +168,8 @@ def _listen(loaded: Loaded) -> None:
     Streams().feed(batch, np.zeros(1, np.int64), np.zeros(1, np.int32))
 
 
-def _look_at_wave() -> None:
-    """Judge rhythm and quality of averaged samples, as `kernels.ecg_lead` does every second."""
-    kind, onset, end, decided = np.empty((4, 8), np.int64)
-    ventricular.follow(
-        np.zeros(ventricular.STATE), np.zeros(qrs.RING, np.int16), 0.0, 60, 120.0, ventricular.MODELS,
-        np.empty(ventricular.WORK), kind, onset, end, decided, np.empty(8),
-    )  # fmt: skip
+def _look_at_quality() -> None:
+    """Judge the quality of averaged samples, as `kernels.ecg_lead` does every second."""
     quality.second(
         np.zeros(quality.QUALITY),
         np.zeros(ecg_lead.ROW),

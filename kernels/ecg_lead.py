@@ -15,7 +15,7 @@ import numpy as np
 
 from kernels import atrial_fibrillation as af
 from kernels import beats, ectopy, episodes, holter, qrs, quality, rhythms, ventricular, ventricular_runs
-from kernels._jit import jit, jit_inline
+from kernels._jit import jit, jit_inline, jit_part
 from kernels._types import F64, I16, I64, Flag
 
 __all__ = ["ROW", "Scratch", "feed", "finish", "finish_clock", "follow", "next_tick", "restart", "scratch"]
@@ -147,7 +147,7 @@ def _atrial(work: Scratch, now: float, n: int) -> int:
     return rhythms.write(work.rows, n, rhythms.AF, said[0], end, max(now, said[2]), said[3])
 
 
-@jit_inline
+@jit_part
 def _beat(row: F64, at: float, decided: float, now: float, lost: float, coeffs: F64, work: Scratch) -> None:
     """Tell each listener of a beat that the detector found."""
     rate = coeffs[qrs.C_RATE]
@@ -165,7 +165,7 @@ def _beat(row: F64, at: float, decided: float, now: float, lost: float, coeffs: 
         _classed(row, float(out[0]), int(out[1]), float(out[2]), lost, rate, work)
 
 
-@jit_inline
+@jit_part
 def _graded(row: F64, grade: int, at: float, work: Scratch) -> None:
     """Write where the quality changes."""
     kind = 0
@@ -186,7 +186,7 @@ def _graded(row: F64, grade: int, at: float, work: Scratch) -> None:
     work.counts[2] = n
 
 
-@jit_inline
+@jit_part
 def _wave(coeffs: F64, count: int, work: Scratch) -> None:
     """Write what the listener to the waveform said, in samples."""
     said = work.events
@@ -207,7 +207,7 @@ def _wave(coeffs: F64, count: int, work: Scratch) -> None:
     work.counts[2] = n
 
 
-@jit_inline
+@jit_part
 def _tick(row: F64, coeffs: F64, work: Scratch) -> None:
     """Tell who listens to time that a half second is over."""
     rate = coeffs[qrs.C_RATE]

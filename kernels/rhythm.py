@@ -19,7 +19,7 @@ Nothing depends on how the samples were cut into chunks.
 import numpy as np
 
 from kernels import ecg_lead, ecg_readings, qrs
-from kernels._jit import jit
+from kernels._jit import jit, jit_part
 from kernels._types import F64, I16, I32, I64, Flag
 from kernels.ecg_lead import Scratch
 from kernels.ecg_readings import max_readings
@@ -57,7 +57,7 @@ def _heard(row: F64, work: Scratch, count: int, out_t: I64, out_code: I64, out_m
     return count
 
 
-@jit
+@jit_part
 def _end(row: F64, coeffs: F64, work: Scratch, count: int, out_t: I64, out_code: I64, out_milli: I32) -> int:
     """End a segment: what is open is decided, and said."""
     at = row[qrs.S_N]
@@ -66,14 +66,14 @@ def _end(row: F64, coeffs: F64, work: Scratch, count: int, out_t: I64, out_code:
     return ecg_readings.close_window(row, at, count, out_t, out_code, out_milli)
 
 
-@jit
+@jit_part
 def _begin(row: F64, t0_ms: int, keep: Flag) -> None:
     """Begin a segment whose position 0 is at `t0_ms`."""
     ecg_lead.restart(row, keep)
     ecg_readings.begin(row, t0_ms)
 
 
-@jit
+@jit_part
 def _take(
     row: F64, samples: I16, gain: float, coeffs: F64, work: Scratch, count: int, out_t: I64, out_code: I64,
     out_milli: I32,
@@ -93,7 +93,7 @@ def _take(
     return count
 
 
-@jit
+@jit_part
 def feed_chunk(
     row: F64,
     t0_ms: int,
