@@ -5,7 +5,7 @@ moves no open line.
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +26,7 @@ HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _FARTHEST_DAYS = 400
+_MOST_WEEKS = 26  # of work, for a limit; more is a slip of whoever wrote the hours
 
 
 class PolicyError(Exception):
@@ -88,6 +89,11 @@ class Hours(_Model):
             raise ValueError(msg)
         return self
 
+    @property
+    def week_ms(self) -> int:
+        """Work of a week without days off, ms."""
+        return MINUTE_MS * sum(b - a for day in self.week for a, b in day)
+
     def spans(self, day: date) -> tuple[Span, ...]:
         """Give the spans of work of a day, in ms UTC."""
         if day in self.closed or day in _days_off(self.holidays, day.year):
@@ -105,11 +111,14 @@ class Hours(_Model):
         Raises
         ------
         ValueError
-            The cell is closed for more than a year.
+            It is more than a year away: `read` takes no such policy.
         """
         day = self._day(t_ms)
         left = work_ms
-        for _ in range(_FARTHEST_DAYS):
+        farthest = _FARTHEST_DAYS + 7 * len(
+            self.closed
+        )  # of one day of work a week, each of these puts it off by one
+        for _ in range(farthest):
             for a, b in self.spans(day):
                 start = max(a, t_ms)
                 if start < b:
@@ -117,7 +126,7 @@ class Hours(_Model):
                         return start + left
                     left -= b - start
             day += timedelta(days=1)
-        msg = f"hours: no {work_ms / HOUR_MS:g} hours of work within {_FARTHEST_DAYS} days"
+        msg = f"hours: no {work_ms / HOUR_MS:g} hours of work within {farthest} days"
         raise ValueError(msg)
 
     def _day(self, t_ms: int) -> date:
@@ -286,13 +295,31 @@ def read(path: Path | None) -> Policy:
     if wrong:
         raise PolicyError("\n".join(wrong))
     try:
-        return Policy(**values)
+        policy = Policy(**values)
     except ValidationError as error:
         lines = [
             f"{path}: {_place(each['loc'])}: {each['msg'].removeprefix('Value error, ')}"
             for each in error.errors()
         ]
         raise PolicyError("\n".join(lines)) from error
+    if too_long := list(_too_long(policy)):
+        raise PolicyError("\n".join(f"{path}: {each}" for each in too_long))
+    return policy
+
+
+def _too_long(policy: Policy) -> Iterator[str]:
+    """Find limits that the hours of work do not hold."""
+    if policy.hours is None:
+        return
+    most_ms = _MOST_WEEKS * policy.hours.week_ms
+    for level in Level:
+        for name in (f"{level.name.lower()}_ms", f"{level.name.lower()}_next_ms"):
+            limit = getattr(policy, name)
+            if level.name not in policy.around_the_clock and limit is not None and limit > most_ms:
+                yield (
+                    f"{name.removesuffix('_ms')}: {limit / HOUR_MS:g} h are counted in hours of work, and a week has "
+                    f"{policy.hours.week_ms / HOUR_MS:.3g} of them; legal is what {_MOST_WEEKS} weeks hold"
+                )
 
 
 def _hours(given: Any, path: Path, wrong: list[str]) -> dict[str, Any]:  # noqa: ANN401 - as it stands in the file

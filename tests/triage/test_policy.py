@@ -75,6 +75,20 @@ def test_hours_of_work_are_as_a_plain_count_of_minutes(begin, work, days):
     assert found == at
 
 
+@given(closed=st.sets(st.integers(0, 60)), begin=st.integers(0, 400 * 24 * 60))
+@settings(max_examples=40, deadline=None)
+def test_a_policy_that_was_read_finds_its_hours_whatever_is_closed(tmp_path_factory, closed, begin):
+    """One hour of work a week, Mondays, of which many are days off; a limit of half a year of them."""
+    first = date(2026, 1, 5)
+    off = ", ".join(str(first + timedelta(weeks=week)) for week in closed)
+    path = tmp_path_factory.mktemp("policy") / "policy.toml"
+    path.write_text(f'orange = "26h"\n[hours]\nclosed = [{off}]\nmonday = ["08:00-09:00"]\n')
+    policy = read(path)
+    start = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=begin)
+    t_ms = round(start.timestamp() * 1000)
+    assert policy.due_ms(Level.ORANGE, t_ms) >= t_ms + 25 * 7 * 24 * 60 * MINUTE
+
+
 def test_a_rotation_changes_at_its_local_hour():
     rotation = Rotation(role="cardiologist", people=("petit", "martin"), start="2026-10-19T08:00:00+02:00")
     for when, who in (
@@ -136,6 +150,10 @@ def test_as_a_cell_writes_it(tmp_path):
         ('around_the_clock = ["RED"]', "around_the_clock.0"),
         ('[[rotations]]\nrole = "nurse"\npeople = ["a"]\nstart = 2026-01-05T08:00:00', "has no zone"),
         ("rouge =", "is not TOML"),
+        (
+            '[hours]\nmonday = "08:00-08:01"',
+            "orange: 1 h are counted in hours of work, and a week has 0.0167",
+        ),
     ],
 )
 def test_a_wrong_policy_says_what_and_what_is_legal(tmp_path, text, message):
