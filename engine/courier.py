@@ -8,15 +8,22 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import takewhile
 from typing import Protocol
 
 from ingest.appender import Appender
+from kernels.reading import FUTURE_MS
 
-__all__ = ["Courier", "Letter", "Outbox"]
+__all__ = ["AheadError", "Courier", "Letter", "Outbox"]
 
 _LOGGER = logging.getLogger("vigie")
 _EVERY_S = 0.2
 _AGAIN_S = 2.0
+
+
+class AheadError(Exception):
+    """What the cell did is dated in the future."""
 
 
 class Letter(Protocol):
@@ -29,6 +36,10 @@ class Letter(Protocol):
     @property
     def source(self) -> str:
         """Source of the log's entry."""
+
+    @property
+    def made_ms(self) -> int:
+        """When it was made, ms UTC, by the clock of the pages' machine."""
 
     @property
     def body(self) -> bytes:
@@ -78,15 +89,27 @@ class Courier:
             self._thread.join()
 
     def deliver(self) -> int:
-        """Bring what waits; return how much it was."""
+        """Bring what waits; return how much it was.
+
+        Raises
+        ------
+        AheadError
+            The next was made so far ahead of this machine's clock that the line would refuse it.
+        """
         letters = self._outbox.waiting()
-        if letters:
-            now_ms = time.time_ns() // 1_000_000
-            entries = [(letter.source, letter.body, now_ms) for letter in letters]
+        now_ms = time.time_ns() // 1_000_000
+        legal = list(takewhile(lambda letter: letter.made_ms <= now_ms + FUTURE_MS, letters))
+        if legal:
+            entries = [(letter.source, letter.body, now_ms) for letter in legal]
             for ticket in self._log.append_many(entries):
                 ticket.result()
-            self._outbox.sent([letter.id for letter in letters])
-        return len(letters)
+            self._outbox.sent([letter.id for letter in legal])
+        if len(legal) < len(letters):
+            made = datetime.fromtimestamp(letters[len(legal)].made_ms / 1000, UTC)
+            when = made.isoformat(timespec="seconds")
+            msg = f"made at {when} by the clock of the pages' machine, which is ahead of this one's: they wait so long"
+            raise AheadError(msg)
+        return len(legal)
 
     def _run(self) -> None:
         while not self._stop.is_set():

@@ -38,7 +38,7 @@ def queue(tmp_path):
         yield opened.engine
 
 
-def put(queue, count, first=0):
+def put(queue, count, first=0, now=NOW):
     """Keep so many acts, one transaction each, as moves do."""
     for k in range(first, first + count):
         patient = f"p{k % PATIENTS}"
@@ -46,9 +46,9 @@ def put(queue, count, first=0):
             outgoing.put(
                 connection,
                 SOURCE,
-                NOW,
+                now,
                 lambda name, number, patient=patient: closing(
-                    patient, "insuffisance_cardiaque", "congestion", 1, workplace=name, seq=number, t_ms=NOW
+                    patient, "insuffisance_cardiaque", "congestion", 1, workplace=name, seq=number, t_ms=now
                 ),
             )
 
@@ -116,6 +116,23 @@ def test_what_it_did_not_deliver_waits_for_the_next_start(queue, tmp_path):
     with Log(tmp_path / "log") as log:
         with carrying(queue, log):
             emptied(queue)
+        assert logged(log) == kept(queue)
+
+
+def test_what_is_dated_in_the_future_waits_for_its_time_and_is_said(queue, tmp_path, caplog, monkeypatch):
+    """The line would refuse it, and the nurse would not hear of it."""
+    caplog.set_level(logging.INFO, "vigie")
+    put(queue, 2)
+    put(queue, 3, first=2, now=NOW + 3_600_000)
+    with Log(tmp_path / "log") as log, carrying(queue, log) as one:
+        wait_until(lambda: one.problem)
+        assert [letter.id for letter in outgoing.waiting(queue)] == [3, 4, 5]
+        assert "which is ahead of this one's" in one.problem
+        time.sleep(0.2)  # tried again and again, said once
+        assert len(said(caplog)) == 1
+        monkeypatch.setattr(courier.time, "time_ns", lambda: (NOW + 3_500_000) * 1_000_000)
+        emptied(queue)
+        wait_until(lambda: not one.problem)
         assert logged(log) == kept(queue)
 
 

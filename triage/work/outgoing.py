@@ -24,6 +24,7 @@ class Waiting:
     id: int
     source: str
     body: bytes
+    made_ms: int
 
 
 def put(connection: Connection, source: str, now_ms: int, make: Callable[[str, int], bytes]) -> None:
@@ -48,7 +49,7 @@ def put(connection: Connection, source: str, now_ms: int, make: Callable[[str, i
 def waiting(engine: Engine, at_most: int = 200) -> list[Waiting]:
     """Give bodies that the log does not have, oldest first."""
     query = (
-        select(OUTGOING.c.id, OUTGOING.c.source, OUTGOING.c.body)
+        select(OUTGOING.c.id, OUTGOING.c.source, OUTGOING.c.body, OUTGOING.c.made_ms)
         .where(OUTGOING.c.sent_ms.is_(None))
         .order_by(OUTGOING.c.id)
         .limit(at_most)
