@@ -15,11 +15,9 @@ import numpy as np
 
 from engine.workshop import Question, Source, Workshop
 from ingest import simulator
-from ingest.log import Log
 from ingest.simulator.truth import patient_ids
 
 HEART = "insuffisance_cardiaque"
-HEARTBEAT_MS = 300_000
 
 
 def run(folder: Path, patients: int, days: int, trials: int) -> None:
@@ -27,7 +25,7 @@ def run(folder: Path, patients: int, days: int, trials: int) -> None:
     log = folder / "log"
     if not log.exists():
         begun = time.perf_counter()
-        _write(log, simulator.Cohort(patients, days, 7))
+        simulator.simulate(patients, days, 7, log, format="log", slot_s=600)
         print(f"simulated in {time.perf_counter() - begun:.1f} s")
     workshop = Workshop(Source(log, folder / "kept", (HEART,)))
     cell = frozenset(patient_ids(np.arange(patients)))
@@ -57,28 +55,6 @@ def run(folder: Path, patients: int, days: int, trials: int) -> None:
     print(
         f"{trials} trials: {least:.2f} to {most:.2f} s, median {median:.2f} s; a page of up to {size / 1e3:.0f} kB"
     )
-
-
-def _write(path: Path, cohort: simulator.Cohort) -> None:
-    """Write a log as a service would, which hears itself every few minutes when nobody sends."""
-    at = cohort.start_ms
-    with Log.open(path) as log:
-        waiting: list[tuple[str, bytes, int]] = []
-        for receipt_ms, source, body in simulator.bodies(cohort, slot_s=600):
-            while at + HEARTBEAT_MS < receipt_ms:
-                at += HEARTBEAT_MS
-                waiting.append(("heartbeat", b"", at))
-            at = max(at, receipt_ms)
-            waiting.append((source, body, receipt_ms))
-            if len(waiting) >= 1000:
-                _append(log, waiting)
-        _append(log, waiting)
-
-
-def _append(log: Log, waiting: list[tuple[str, bytes, int]]) -> None:
-    for ticket in log.append_many([(source, body, at) for source, body, at in waiting], timeout=None):
-        ticket.result()
-    waiting.clear()
 
 
 def main() -> None:

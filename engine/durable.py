@@ -35,7 +35,7 @@ from engine.program import DAY_MS, Program
 from engine.refused import Refused
 from engine.roster import Roster
 from engine.strip_keeper import Strips
-from ingest.appender import Appender
+from ingest.appender import HEARTBEAT, Appender
 from ingest.columns import Batch
 from ingest.decode import Decoder
 from ingest.linelog import LineLog
@@ -43,12 +43,11 @@ from ingest.log import Damage, Log, LogBusyError
 from ingest.logfile import LogError
 from ingest.signals import plausible_ranges
 
-__all__ = ["HEARTBEAT", "DurableLine", "Sink", "Step", "Tenure", "Upkeep", "decoder"]
+__all__ = ["DurableLine", "Sink", "Step", "Tenure", "Upkeep", "decoder"]
 
 Sink = Callable[[pl.DataFrame], object]
 """Takes rows of `rules.alerts.SCHEMA` and has them on the disk when it returns; the same rows may come again."""
 
-HEARTBEAT = "heartbeat"
 """Source of the empty entries that say that the line hears."""
 
 _STEP, _CHECKPOINT, _HEARTBEAT, _TRIM, _HISTORY = (

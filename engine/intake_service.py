@@ -8,14 +8,14 @@ from contextlib import suppress
 
 from engine.config import Settings
 from engine.courier import Outbox
-from engine.durable import HEARTBEAT, DurableLine, Sink
+from engine.durable import DurableLine, Sink
 from engine.load import Loaded
 from engine.metrics import QueueDepth
 from engine.problems import Problems
 from engine.refused import Refused, RefusedError, Row
 from engine.service import READY_LAG_S, Service
 from engine.worker import folder_of
-from ingest.appender import Appender
+from ingest.appender import HEARTBEAT, Appender
 from ingest.logfile import LogBusyError, LogError
 from ingest.server.openapi import RefusedPacket, Standing
 from ingest.streams.log import StreamLog

@@ -11,7 +11,10 @@ from concurrent.futures import Future
 
 from ingest.logfile import LogBusyError, LogClosedError, LogError
 
-__all__ = ["MAX_BODY", "MAX_SOURCE", "Appender", "Waiting"]
+__all__ = ["HEARTBEAT", "MAX_BODY", "MAX_SOURCE", "Appender", "Waiting"]
+
+HEARTBEAT = "heartbeat"
+"""Source of the empty entries by which a line says that it hears: a gap in all entries is an outage."""
 
 MAX_BODY = 16 << 20  # bytes of one batch
 MAX_SOURCE = 200  # bytes of a source's name

@@ -12,6 +12,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from ingest import signals
+from ingest.appender import HEARTBEAT
 from ingest.columns import Status
 from ingest.log import Log
 from ingest.simulator.bodies import bodies
@@ -35,6 +36,7 @@ LONG = pa.schema(
 )
 _PLAIN = pa.schema([(f.name, pa.string() if pa.types.is_dictionary(f.type) else f.type) for f in LONG])
 _LOG_AT_ONCE = 64  # bodies handed in together
+_HEARTBEAT_MS = 300_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,18 @@ def _write_long(cohort: Cohort, out: Path, form: str, truth: list[Truth], progre
     return rows
 
 
+def _heard(entries: Iterator[tuple[int, str, bytes]]) -> Iterator[tuple[int, str, bytes]]:
+    """Put heartbeats wherever nobody sent for long: a service hears itself, and a night is no outage."""
+    at = None
+    for receipt_ms, source, body in entries:
+        if at is not None:
+            yield from (
+                (beat, HEARTBEAT, b"") for beat in range(at + _HEARTBEAT_MS, receipt_ms, _HEARTBEAT_MS)
+            )
+        at = receipt_ms
+        yield receipt_ms, source, body
+
+
 def _batched(source: Iterator[tuple[int, str, bytes]]) -> Iterator[list[tuple[int, str, bytes]]]:
     while batch := list(islice(source, _LOG_AT_ONCE)):
         yield batch
@@ -121,15 +135,16 @@ def _batched(source: Iterator[tuple[int, str, bytes]]) -> Iterator[list[tuple[in
 def _write_log(
     cohort: Cohort, out: Path, truth: list[Truth], progress: Progress | None, slot_s: float
 ) -> int:
-    rows = 0
+    rows = written = 0
     with closing(Log.open(out)) as log:
         tickets = []
-        for batch in _batched(bodies(cohort, truth, slot_s=slot_s, progress=progress)):
+        for batch in _batched(_heard(bodies(cohort, truth, slot_s=slot_s, progress=progress))):
             tickets = log.append_many(
                 [(source, body, receipt) for receipt, source, body in batch], timeout=None
             )
-            rows += len(batch)
-            if rows % (16 * _LOG_AT_ONCE) == 0:
+            rows += sum(source != HEARTBEAT for _, source, _ in batch)
+            written += len(batch)
+            if written % (16 * _LOG_AT_ONCE) == 0:
                 tickets[-1].result()
         for ticket in tickets:
             ticket.result()
@@ -162,7 +177,7 @@ def simulate(  # noqa: PLR0913 - an option is a parameter
     format : str
         "parquet" or "csv": readings in long form (patient, time, signal, value, unit), in event time, as a
         hospital would export them.
-        "log": packets as received, with late uploads, duplicates and faults, in a log of Vigie.
+        "log": packets as received, with late uploads, duplicates and faults, in a log of Vigie, and its heartbeats.
     start_ms : int
         Start of the first local day, ms UTC.
     items : dict

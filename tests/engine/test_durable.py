@@ -25,11 +25,12 @@ from line_cases import (
 
 from engine import history, saved
 from engine.checkpoint import CheckpointError
-from engine.durable import HEARTBEAT, DurableLine, Upkeep, decoder
+from engine.durable import DurableLine, Upkeep, decoder
 from engine.kept import readings
 from engine.line import Line
 from engine.program import Options, Program
 from engine.roster import Member, Roster
+from ingest.appender import HEARTBEAT
 from ingest.log import Log
 from rules.alerts import SCHEMA
 
