@@ -9,6 +9,7 @@ import json
 import mmap
 import os
 import shutil
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from kernels.check import in_order
 __all__ = ["RUN_ROWS", "Run", "Spill"]
 
 RUN_ROWS = 1 << 20
-"""Rows that are sorted in memory at once: 35 MB, and twice that while they are sorted."""
+"""Rows that are sorted in memory at once: 35 MB, and twice that while they are sorted, beside those that are read."""
 
 _END = b"\n"
 
@@ -84,6 +85,8 @@ class Spill:
         self._text_at = 0
         self._said = 0
         self._texts: mmap.mmap | None = None
+        self._thread = ThreadPoolExecutor(1, "spill")
+        self._writing: Future[Run] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         self._reopen()
         counted = {self._run(k).name for k in range(len(self.runs))}
@@ -156,18 +159,29 @@ class Spill:
                 self._write()
 
     def _write(self) -> None:
-        if not self._waiting:
-            return
-        rows = Rows.joined(self._waiting)
-        self._waiting, self._waiting_rows = [], 0
+        """Begin to sort and write what waits, while more is read."""
+        self._settle()
+        if self._waiting:
+            self._writing = self._thread.submit(self._written, self._waiting, self._run(len(self.runs)))
+            self._waiting, self._waiting_rows = [], 0
+
+    def _settle(self) -> None:
+        """Wait for the run that is being written."""
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            self.runs.append(writing.result())
+
+    @staticmethod
+    def _written(waiting: list[Rows], path: Path) -> Run:
+        rows = Rows.joined(waiting)
         if not in_order(rows.t, rows.person, rows.src, rows.cell):
             keys = pl.DataFrame({"t": rows.t, "person": rows.person, "src": rows.src, "cell": rows.cell})
             order = keys.select(pl.arg_sort_by("t", "person", "src", "cell", maintain_order=True)).to_series()
             rows = rows.take(order.to_numpy().astype(np.int64))
-        with self._run(len(self.runs)).open("wb") as file:
+        with path.open("wb") as file:
             for column in rows.columns():
-                np.ascontiguousarray(column).tofile(file)
-        self.runs.append(Run(self._run(len(self.runs)), len(rows)))
+                file.write(np.ascontiguousarray(column).data)
+        return Run(path, len(rows))
 
     def keep(self, facts: dict[str, Any]) -> None:
         """Write what waits, such that it is there after a crash; `facts` are kept with it."""
@@ -180,6 +194,7 @@ class Spill:
 
     def _say(self, facts: dict[str, Any], *, complete: bool) -> None:
         self._write()
+        self._settle()
         self.facts = facts
         # Under new names: what the spill.json of before names stays as it is until there is the next.
         self._said += 1
@@ -204,6 +219,7 @@ class Spill:
 
     def close(self, *, remove: bool) -> None:
         """Let go of the files, and remove the folder if told so."""
+        self._thread.shutdown()
         if self._texts is not None:
             self._texts.close()
             self._texts = None
