@@ -283,7 +283,7 @@ def replay(
     zone: Annotated[
         str, typer.Option(help="Zone of times that have none, and of local days.")
     ] = "Europe/Paris",
-    shards: Annotated[int, typer.Option(min=1, help="Threads; the alerts are the same.")] = 1,
+    shards: Annotated[int, typer.Option(min=1, max=64, help="Threads; the alerts are the same.")] = 2,
     limits: Annotated[Path | None, typer.Option(help="A book of limits of cells and patients.")] = None,
     enrolment: Annotated[
         Path | None,
