@@ -118,8 +118,8 @@ _FIGURES: tuple[tuple[str, Callable[[Measures], str]], ...] = (
 )
 
 
-def _rules(found: Study) -> list[tuple[str, list[str]]]:
-    """A line a rule: alerts and load, sensitivity, predictive value, undetermined share; of both sides."""
+def _rules(found: Study) -> list[tuple[str, str, list[str]]]:
+    """A line a rule, with its title and id: what each side raised and caught."""
     sides = [found.base] + ([found.changed] if found.changed else [])
     keys = sorted({key for side in sides for key in side.by_rule})
     out = []
@@ -135,8 +135,14 @@ def _rules(found: Study) -> list[tuple[str, list[str]]]:
                 "–" if each is None else _bare(each.ppv, 100, 1),
                 "–" if lacking is None else number_text(100 * lacking, 1),
             ]
-        out.append((key[1], cells))
+        out.append((_title(sides, *key), key[1], cells))
     return out
+
+
+def _title(sides: Sequence[Side], protocol: str, rule: str) -> str:
+    """Say what people call a rule, on the side that has it."""
+    titles = [p.title_of(rule) for side in sides for p in side.loaded.program.protocols if p.id == protocol]
+    return next((title for title in titles if title != rule), rule)
 
 
 def _load(found: Study) -> dict[str, str]:
@@ -225,6 +231,12 @@ def _late(found: Study) -> dict[str, object] | None:
     }
 
 
+def _label(side: Side, limit: str) -> str:
+    """Say what a limit is."""
+    protocols = side.loaded.program.protocols
+    return next((p.limits[limit].label for p in protocols if limit in p.limits), limit)
+
+
 def _sweep(found: Study) -> dict[str, object] | None:
     if found.sweep is None:
         return None
@@ -237,7 +249,7 @@ def _sweep(found: Study) -> dict[str, object] | None:
         "heat": plots.heat(found.sweep.points, "Charge et sensibilité de chaque couple de limites")
         if two
         else "",
-        "names": [name for name, _ in found.spans],
+        "names": {name: _label(found.base, name) for name, _ in found.spans},
         "points": [
             (
                 [number_text(value, 2) for value in p.limits.values()],

@@ -1,22 +1,31 @@
 """A replay as one page that opens without a network: what came of it, its card, and the quality of its data."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from engine.ecg_report import template
 from engine.quality import Quality
 from engine.quality_page import body
 from engine.replay_summary import ROUGE, Summary
+from rules.protocol import Protocol
 
 __all__ = ["write_page"]
 
 
-def write_page(summary: Summary, card: Mapping[str, object], quality: Quality | None, path: Path) -> None:
+def write_page(
+    summary: Summary,
+    protocols: Sequence[Protocol],
+    card: Mapping[str, object],
+    quality: Quality | None,
+    path: Path,
+) -> None:
     """Write the page; the same replay gives the same bytes."""
+    titles = {each.id: each.title_of for each in protocols}
     shown = body(quality) if quality else {"found": None}
     page = template("replay.html").render(
         shown,
         summary=summary,
+        rules=[(titles[each.protocol](each.rule), each) for each in summary.firings],
         rouge=ROUGE[summary.rouge],
         card=[(name, _said(value)) for name, value in card.items()],
     )

@@ -22,6 +22,7 @@ __all__ = [
     "Part",
     "Span",
     "SqlText",
+    "Title",
     "Version",
     "as_tuple",
     "placeholders",
@@ -68,6 +69,8 @@ FORMS = {
 Name = Annotated[str, StringConstraints(pattern=_NAME)]
 Names = Annotated[tuple[Name, ...], BeforeValidator(as_tuple), Field(min_length=1)]
 Line = Annotated[str, StringConstraints(min_length=1, max_length=400, strip_whitespace=True)]
+Title = Annotated[Line | None, Field(exclude_if=lambda title: title is None)]
+"""What people call a part. Where there is none it is no part of the content: a signature from before titles holds."""
 SqlText = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 Mark = Annotated[str, StringConstraints(pattern=_MARK)]
 """Where a figure comes from, as in the clinical reference: sources S1 to S85, G general knowledge, D proposal."""

@@ -28,6 +28,7 @@ from rules.fields import (
     Part,
     Span,
     SqlText,
+    Title,
     Version,
     as_tuple,
     placeholders,
@@ -147,9 +148,13 @@ class LimitEntry(Part):
 
 
 class Rule(Part):
-    """When a nurse is told what, at which level. `mark` is of the choice of the level and the form of the rule."""
+    """When a nurse is told what, at which level. `mark` is of the choice of the level and the form of the rule.
+
+    `title` is what people call it, in French.
+    """
 
     id: Name
+    title: Title = None
     problem: Name
     level: LevelName
     when: SqlText
@@ -203,6 +208,7 @@ class NonTransmission(Part):
     """Nothing received from any of `signals` for so long. There is no key to switch it off."""
 
     id: Name
+    title: Title = None
     signals: Names
     orange_after: Span
     rouge_after: Span
@@ -334,6 +340,23 @@ class Protocol(Header):
     def rule(self, rule_id: str) -> Rule:
         """Rule called `rule_id`; KeyError when there is none."""
         return self._by_id[rule_id]
+
+    def title_of(self, rule_id: str) -> str:
+        """Say what people call a rule that an alert carries, also a silence's; its id where it has no title.
+
+        The two rules of a silence have one title, and their level.
+        """
+        return self._titles.get(rule_id, rule_id)
+
+    @cached_property
+    def _titles(self) -> Mapping[str, str]:
+        titles = {rule.id: rule.title for rule in self.rules if rule.title}
+        return titles | {
+            stage: f"{silence.title}, {level.word}"
+            for silence in self.non_transmission
+            if silence.title
+            for stage, level, _ in silence.stages
+        }
 
     @cached_property
     def _by_id(self) -> Mapping[str, Rule]:

@@ -167,7 +167,7 @@ class _Side:
                     at = f"{field}.{name}"
                     out[at] = _Fact(f"{words} {name}", inner, plain[field][name], self._unit(part, key, at))
             else:
-                out[field] = _Fact(words, value, plain[field], self._unit(part, key, field))
+                out[field] = _Fact(words, value, plain.get(field), self._unit(part, key, field))
         return out
 
     def _unit(self, part: str, key: str, field: str) -> str:

@@ -67,6 +67,7 @@ WORDS: Final[Mapping[type[BaseModel], Mapping[str, str]]] = {
         "valid_until": "valable jusqu'au",
     },
     Rule: {
+        "title": "titre",
         "problem": "problème",
         "level": "niveau",
         "when": "condition",
@@ -77,6 +78,7 @@ WORDS: Final[Mapping[type[BaseModel], Mapping[str, str]]] = {
         "mark": "marque",
     },
     NonTransmission: {
+        "title": "titre",
         "signals": "signaux",
         "orange_after": "ORANGE après",
         "rouge_after": "ROUGE après",
@@ -132,7 +134,8 @@ WORDS: Final[Mapping[type[BaseModel], Mapping[str, str]]] = {
 ONLY_WORDS: Final = frozenset(
     {
         "header.version", "header.title", "header.line",
-        "rules.text", "rules.mark", "non_transmission.text", "non_transmission.mark",
+        "rules.title", "rules.text", "rules.mark",
+        "non_transmission.title", "non_transmission.text", "non_transmission.mark",
         "limits.label", "limits.unit", "limits.min", "limits.max", "limits.source", "limits.mark",
         "features.label", "features.mark", "features.unit", "features.decimals", "features.choices",
         "questionnaires.title", "items.label", "items.order", "signals.mark",

@@ -44,7 +44,7 @@ def tables(protocol: Protocol) -> tuple[Table, ...]:
             ("règle", "signaux", "ORANGE après", "ROUGE après", "texte", "marque"),
             tuple(
                 (
-                    s.id,
+                    _named(s.title, s.id),
                     ", ".join(s.signals),
                     s.orange_after.french,
                     s.rouge_after.french,
@@ -99,13 +99,18 @@ def _rule(rule: Rule) -> tuple[str, ...]:
     return (
         rule.level.word,
         rule.problem,
-        rule.id,
+        _named(rule.title, rule.id),
         _flat(rule.when),
         _flat(end),
         delays,
         rule.text,
         _mark(rule.mark),
     )
+
+
+def _named(title: str | None, rule_id: str) -> str:
+    """Write a rule as `rules.protocol_diff` does: title, then id."""
+    return f"{title} ({rule_id})" if title else rule_id
 
 
 def _limit(limit: Limit) -> tuple[str, ...]:

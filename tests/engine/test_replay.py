@@ -228,6 +228,7 @@ def test_the_quality_of_what_is_replayed_is_beside_it(year, tmp_path):
     assert page.count("<svg") == 3
     assert json.loads((tmp_path / "card.json").read_text())["alerts"] in page
     assert all(firing.rule in page for firing in summary.firings)
+    assert "Prise de poids en 3 jours <small" in page
     assert "non signé" in page
     assert "http" not in page.replace("http://www.w3.org", "")
 

@@ -72,6 +72,19 @@ def test_hash_is_of_the_content(world, good, protocol):
     assert world.loads(good.replace("4d", "5d")).hash != protocol.hash
 
 
+def test_a_protocol_without_titles_keeps_its_hash_and_shows_identifiers(world, good, protocol):
+    assert protocol.hash == "30fea9cb316e7090"  # from before there were titles: signatures of then hold
+    assert [protocol.title_of(name) for name in ("gain", "no_weight_rouge")] == ["gain", "no_weight_rouge"]
+    titled = world.loads(
+        good.replace('id = "gain"', 'id = "gain"\ntitle = "Prise de poids"').replace(
+            'id = "no_weight"', 'id = "no_weight"\ntitle = "Aucun poids reçu"'
+        )
+    )
+    assert titled.hash != protocol.hash
+    said = [titled.title_of(name) for name in ("gain", "no_weight_rouge", "no_weight_orange", "gone")]
+    assert said == ["Prise de poids", "Aucun poids reçu, ROUGE", "Aucun poids reçu, ORANGE", "gone"]
+
+
 SIGNED = 'signature = { name = "Dr A. Martin", role = "cardiologue", date = 2026-11-02, hash = "%s" }'
 
 

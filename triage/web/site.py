@@ -56,6 +56,9 @@ CURVES_MS: Final = 20_000
 CURVES: Final = 100
 """Patients whose curves are kept."""
 
+SILENCE: Final = {"silence_h": "durée sans mesure", "after_h": "durée sans mesure, au plus"}
+"""The figures of an alert for want of transmission (`engine.report`), which no protocol names."""
+
 PLOTTED: Final = tuple(signal for signal in SIGNALS if signal.kind is Kind.SPOT)
 """Signals that a patient's page has a curve of, where there is a reading."""
 
@@ -148,6 +151,8 @@ class Site:
         self._templates.filters.update(self.words.filters())
         self._titles = {protocol.id: protocol.title for protocol in self.protocols}
         self._templates.filters["protocol_title"] = lambda name: self._titles.get(name, name)
+        self._templates.filters["rule_title"] = self.rule_title
+        self._templates.filters["figure_label"] = self.figure_label
 
     # Who ---------------------------------------------------------------------------------------------------------
 
@@ -275,6 +280,21 @@ class Site:
     def last(self, patient: str) -> dict[int, float]:
         """Give a patient's last value of each signal, by its code."""
         return {curve.signal.code: float(curve.value[-1]) for curve in self.curves(patient)}
+
+    def rule_title(self, rule: str, protocol: str) -> str:
+        """Say what people call a rule; of one that is no longer there its id."""
+        found = self._protocol(protocol)
+        return rule if found is None else found.title_of(rule)
+
+    def figure_label(self, name: str, protocol: str) -> str:
+        """Say what a feature or a limit of an alert is; of one that is no longer there its name."""
+        found = self._protocol(protocol)
+        if found is None or name not in {*found.features, *found.limits}:
+            return SILENCE.get(name, name)
+        return found.figure(name).label
+
+    def _protocol(self, name: str) -> Protocol | None:
+        return next((each for each in self.protocols if each.id == name), None)
 
     def limits(self, patient: str, cell: str) -> list[tuple[Protocol, list[Standing]]]:
         """Give, for each protocol of a patient, each limit in force."""
