@@ -104,15 +104,39 @@ def test_what_nobody_changed_is_not_tried(atelier):
         )
 
 
-def test_what_is_not_legal_is_said_beside_the_form(atelier):
+def errors(page):
+    return dict(re.findall(r'<span class="error" id="e_(\w+)" role="alert"[^>]*>([^<]+)</span>', page))
+
+
+@pytest.mark.parametrize("htmx", [False, True])
+def test_what_is_not_legal_is_said_beside_its_field_and_the_rest_is_tried(atelier, htmx):
     with atelier.client("dr.petit") as client:
-        answer = tried(atelier, client, htmx=False, gain_3d_kg="12", spo2_low="x")
+        answer = tried(atelier, client, htmx=htmx, gain_3d_kg="12", spo2_low="x", gain_7d_kg="2")
         assert answer.status_code == 422
-        assert "12 kg n’est pas possible ; de 0,5 à 5 kg" in answer.text
-        assert "un nombre, de" in answer.text
-        assert 'value="12"' in answer.text
-        assert tried(atelier, client, what="proposer").status_code == 422
-        assert "Aucune limite n’est changée" in tried(atelier, client, what="proposer").text
+        said = errors(answer.text)
+        assert said.keys() == {"gain_3d_kg", "spo2_low"}
+        assert "12 kg n’est pas possible ; de 0,5 à 5 kg" in said["gain_3d_kg"]
+        assert "un nombre, de" in said["spo2_low"]
+        assert "Des valeurs sont à corriger" in answer.text
+        assert re.findall(r"<li><b>(.*?)</b>", answer.text) == ["Prise de poids en 7 jours : 2,72 → 2 kg"]
+        assert counts(answer.text)["gagnées"] > 0
+        if htmx:
+            # Each field's message comes into its own place, where it was empty too; the field is not touched.
+            assert answer.text.count('hx-swap-oob="innerHTML"') > 20
+            assert "<input" not in answer.text
+        else:
+            field = re.search(r'<input id="l_gain_3d_kg".*?>', answer.text)[0]
+            assert 'value="12"' in field
+            assert 'aria-describedby="e_gain_3d_kg h_gain_3d_kg" aria-invalid="true"' in field
+
+
+def test_a_proposal_that_is_refused_keeps_its_trial(atelier):
+    with atelier.client("dr.petit") as client:
+        answer = tried(atelier, client, what="proposer")
+        assert (answer.status_code, "Aucune limite n’est changée" in answer.text) == (422, True)
+        assert "Tous les chiffres" in answer.text
+        answer = tried(atelier, client, what="proposer", gain_3d_kg="12")
+        assert (answer.status_code, errors(answer.text).keys()) == (422, {"gain_3d_kg"})
 
 
 def test_two_answer_for_it_it_is_in_force_and_taken_back(atelier):
