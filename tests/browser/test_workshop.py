@@ -81,6 +81,16 @@ def weighed(site, before, after):
         weighs(2, after, 1)
 
 
+def expect_in_force(page):
+    tag = page.locator("h1 .tag")
+    for _ in range(40):
+        if tag.inner_text() == "en vigueur":
+            break
+        page.wait_for_timeout(100)
+        page.reload()
+    expect(tag).to_have_text("en vigueur")
+
+
 def test_from_a_trial_to_the_next_alert(site, signed_in, shot, axe):
     petit = signed_in("dr.petit", forgive="422")
     petit.get_by_role("link", name="Atelier").click()
@@ -118,14 +128,13 @@ def test_from_a_trial_to_the_next_alert(site, signed_in, shot, axe):
     roy.get_by_role("row", name="essai").or_(roy.get_by_role("row", name="à signer")).get_by_role(
         "link"
     ).click()
-    roy.get_by_role("button", name="Signer").click()
-    tag = roy.locator("h1 .tag")
-    for _ in range(40):
-        if tag.inner_text() == "en vigueur":
-            break
-        roy.wait_for_timeout(100)
-        roy.reload()
-    expect(tag).to_have_text("en vigueur")
+    roy.get_by_role("button", name="Signer…").click()
+    expect(roy.get_by_role("heading", name="Signer la proposition")).to_be_visible()
+    expect(roy.get_by_role("row", name="Prise de poids en 3 jours")).to_contain_text("0,8")
+    shot(roy, "sign", full_page=True)
+    axe(roy)
+    roy.get_by_role("button", name="Signer", exact=True).click()
+    expect_in_force(roy)
 
     weighed(site, 80.0, 80.9)
     nurse = signed_in("marie")

@@ -43,7 +43,7 @@ def atelier(site, log):
 
 
 def tried(site, client, cell="Nord", what="essai", htmx=True, **limits):
-    shown = {"gain_3d_kg": "2", "gain_7d_kg": "2,72", "spo2_low": "92"}
+    shown = {"gain_3d_kg": "2", "gain_7d_kg": "2,72", "spo2_low": "93"}
     fields = {f"l_{name}": value for name, value in limits.items()}
     fields |= {f"s_{name}": shown[name] for name in limits}
     headers = {"hx-request": "true"} if htmx else {}
@@ -176,6 +176,39 @@ def test_two_answer_for_it_it_is_in_force_and_taken_back(atelier):
         assert "annulée" in petit.get(f"/atelier/propositions/{number}").text
 
 
+def test_what_is_signed_is_shown_in_whole_and_asked_first(atelier):
+    desk = atelier.site.limit_desk
+    desk.change(PATIENTS[0], HEART, "spo2_low", 90.0, "insuffisant respiratoire", "dr.petit")
+    with atelier.client("dr.petit") as petit, atelier.client("dr.roy") as roy:
+        number = proposed(atelier, petit, spo2_low="90")
+        path = f"/atelier/propositions/{number}"
+        form = re.search(r'<form[^>]*action="[^"]*/signer".*?</form>', roy.get(path).text, re.DOTALL)[0]
+        assert 'method="get"' in form
+        begin = atelier.site.words.iso(atelier.site.now_ms() + 86_400_000)
+        page = roy.get(f"{path}/signer", params={"begin": begin}).text
+        assert 'Saturation basse <small class="muted">spo2_low</small>' in page
+        assert re.search(r"93\u00a0%</td>.*?<b>90\u00a0%</b>", page)
+        assert "Pour 16 patients inscrits" in page
+        assert "saturation basse : 1 a une limite personnelle et la garde" in page
+        for said in ("charge acceptable", "dr.petit", "Alertes gagnées", "Alertes perdues", "manqués"):
+            assert said in page
+        assert f"à partir du {atelier.site.words.moment(atelier.site.words.read(begin))}</b>" in page
+        assert "<b>tout de suite</b>" in roy.get(f"{path}/signer").text
+        # Asked, not signed; the page's own form signs. An author is not even asked.
+        assert atelier.site.proposals.get(number, ["Nord"]).stage is Stage.PROPOSED
+        assert petit.get(f"{path}/signer").headers["location"] == path
+        wrong = roy.get(f"{path}/signer", params={"begin": "demain"})
+        assert (wrong.status_code, "Une date et une heure" in wrong.text) == (422, True)
+        form = re.search(r'<form[^>]*action="[^"]*/signer".*?</form>', page, re.DOTALL)[0]
+        fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', form))
+        assert roy.post(f"{path}/signer", data=fields).status_code == 303
+        signed = atelier.site.proposals.get(number, ["Nord"])
+        assert (signed.stage, signed.signer) == (Stage.SIGNED, "dr.roy")
+        assert roy.get(f"{path}/signer").headers["location"] == path
+        assert moved(atelier, petit, number, "retirer", 2, reason="essai de la page").status_code == 303
+    desk.change(PATIENTS[0], HEART, "spo2_low", None, "essai fini", "dr.petit")
+
+
 def test_refused_withdrawn_and_signed_for_later(atelier):
     with atelier.client("dr.petit") as petit, atelier.client("dr.roy") as roy:
         first, second, third = (proposed(atelier, petit, gain_7d_kg=value) for value in ("2,5", "3", "3,5"))
@@ -208,9 +241,9 @@ def test_another_cell_and_its_proposals_are_not_there(atelier):
         answers = []
         for of in (number, 99_999):
             answers += [roy.get(f"/atelier/propositions/{of}{path}") for path in ("", "/essai.html")]
-            answers.append(moved(atelier, roy, of, "signer", 1))
+            answers += [roy.get(f"/atelier/propositions/{of}/signer"), moved(atelier, roy, of, "signer", 1)]
         assert {each.status_code for each in answers} == {404}
-        there, nowhere = (re.sub(r'data-now-ms="\d+"', "", each.text) for each in (answers[0], answers[3]))
+        there, nowhere = (re.sub(r'data-now-ms="\d+"', "", each.text) for each in (answers[0], answers[4]))
         assert there == nowhere
         assert roy.get(f"/atelier/{HEART}?cellule=Sud").status_code == 404
         assert tried(atelier, roy, cell="Sud", gain_3d_kg="1,5").status_code == 404

@@ -1,22 +1,25 @@
 """A proposal of limits: its trial, its shadow, and the moves of those who answer for it."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, HTTPException, Path, Request
+from fastapi import APIRouter, Form, HTTPException, Path, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from engine.workshop import Answer, WorkshopError
+from rules.protocol import Protocol
 from triage.people.person import Person
 from triage.people.rights import Act
 from triage.web.site import Site
 from triage.web.trial import ask, of_proposal
 from triage.work import cell_limits
+from triage.work.limits import Concerned
 from triage.work.proposals import Proposal, Stage
 from triage.work.states import MoveError
 
 __all__ = ["routes"]
 
 Text = Annotated[str, Form(max_length=2000)]
+Begin = Annotated[str, Query(max_length=100)]
 Number = Annotated[int, Path(ge=1, le=(1 << 62))]
 Version = Annotated[int, Form(ge=0, le=1 << 62)]
 
@@ -31,6 +34,16 @@ def routes(site: Site) -> APIRouter:
             raise HTTPException(404)
         return each
 
+    def facts(each: Proposal) -> dict[str, Any]:
+        """Give what is signed, for ``proposal_facts.html``."""
+        protocol = next((p for p in site.protocols if p.id == each.protocol), None)
+        return {
+            "each": each,
+            "title": protocol.title if protocol is not None else each.protocol,
+            "limits": protocol.limits if protocol is not None else {},
+            "concerned": _concerned(site, each, protocol),
+        }
+
     def page(person: Person, each: Proposal, wrong: str = "") -> Response:
         protocol = next((p for p in site.protocols if p.id == each.protocol), None)
         shadow: Answer | None = None
@@ -44,9 +57,7 @@ def routes(site: Site) -> APIRouter:
             "proposal.html",
             person,
             422 if wrong else 200,
-            each=each,
-            title=protocol.title if protocol is not None else each.protocol,
-            limits=protocol.limits if protocol is not None else {},
+            **facts(each),
             Stage=Stage,
             reached=_reached(site, each),
             shadow=shadow,
@@ -71,6 +82,27 @@ def routes(site: Site) -> APIRouter:
         site.seen(person, "trial seen", f"proposal {number}", each.cell)
         headers = {"Content-Disposition": f'attachment; filename="essai-{number}.html"'}
         return Response(site.proposals.report(number), media_type="text/html; charset=utf-8", headers=headers)
+
+    @router.get("/signer")
+    def sign(request: Request, number: Number, begin: Begin = "") -> Response:
+        """Show all of what would be signed, and ask: what holds for a whole cell is signed by nobody in passing."""
+        person = site.allowed(request, Act.LIMITS)
+        each = found(person, number)
+        if each.stage is not Stage.PROPOSED or each.author == person.name:
+            return RedirectResponse(f"/atelier/propositions/{number}", 303)
+        try:
+            from_ms = _moment(site, begin)
+        except MoveError as error:
+            return page(person, each, str(error))
+        return site.page(
+            "proposal_sign.html",
+            person,
+            **facts(each),
+            begin=begin,
+            from_ms=from_ms,
+            counts=site.counts(person),
+            tab="workshop",
+        )
 
     @router.post("/{act}")
     def moved(
@@ -110,6 +142,14 @@ def _reached(site: Site, each: Proposal) -> tuple[int, int] | None:
         return None
     names = [change.name for change in each.changes]
     return cell_limits.reached(site.store.engine, each.cell, each.protocol, names)
+
+
+def _concerned(site: Site, each: Proposal, protocol: Protocol | None) -> Concerned | None:
+    """Say whom limits that do not hold yet are for; None of others."""
+    if protocol is None or each.stage not in {Stage.PROPOSED, Stage.SIGNED}:
+        return None
+    names = [change.name for change in each.changes if change.name in protocol.limits]
+    return site.limit_desk.concerned(each.cell, protocol, names)
 
 
 def _moment(site: Site, given: str) -> int | None:
