@@ -26,6 +26,7 @@ from rules.fields import (
     Names,
     Number,
     Part,
+    SourceName,
     Span,
     SqlText,
     Title,
@@ -55,6 +56,7 @@ __all__ = [
     "RuleTest",
     "SignalUse",
     "Signature",
+    "Source",
 ]
 
 UNSIGNED: Final = "to be signed by a clinician"
@@ -134,6 +136,13 @@ class Limit(Part):
             msg = f"default {self.default:g} is outside the range; legal: {self.min:g} to {self.max:g} {self.unit}"
             raise ValueError(msg)
         return self
+
+
+class Source(Part):
+    """What a mark such as S23 stands for: a publication by its author, title and year."""
+
+    name: SourceName
+    reference: Line
 
 
 class LimitEntry(Part):
@@ -305,6 +314,10 @@ class Protocol(Header):
     questionnaires: dict[Name, Questionnaire] = Field(default_factory=dict)
     non_transmission: Annotated[tuple[NonTransmission, ...], Field(min_length=1)]
     tests: tuple[RuleTest, ...] = ()
+    sources: dict[SourceName, Source] = Field(
+        default_factory=dict,
+        exclude_if=lambda sources: not sources,  # as of titles: without them the content is as it was before
+    )
 
     @cached_property
     def hash(self) -> str:
@@ -406,13 +419,23 @@ class Protocol(Header):
             )
         return out
 
-    @cached_property
+    @property
     def to_sign(self) -> tuple[str, ...]:
         """Keys whose figures are general knowledge [G] or a proposal [D]."""
+        return tuple(key for key, mark in self._marks if to_sign(mark))
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Marks that the protocol has, one by one: those of sources in the order of `sources`, then others by name."""
+        had = {each for _, mark in self._marks for each in mark.split()}
+        return (*(name for name in self.sources if name in had), *sorted(had - {*self.sources}))
+
+    @cached_property
+    def _marks(self) -> tuple[tuple[str, str], ...]:
         parts: list[tuple[str, str | None]] = []
         parts += ((f"signals.{name}", use.mark) for name, use in self.signals.items())
         parts += ((f"features.{name}", feature.mark) for name, feature in self.features.items())
         parts += ((f"limits.{name}", limit.mark) for name, limit in self.limits.items())
         parts += ((f"rules.{rule.id}", rule.mark) for rule in self.rules)
         parts += ((f"non_transmission.{each.id}", each.mark) for each in self.non_transmission)
-        return tuple(key for key, mark in parts if mark and to_sign(mark))
+        return tuple((key, mark) for key, mark in parts if mark)

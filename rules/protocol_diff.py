@@ -22,7 +22,7 @@ CHANGED: Final = "changed"
 ADDED: Final = "added"
 REMOVED: Final = "removed"
 _SIGNS = {CHANGED: "", ADDED: "+ ", REMOVED: "− "}
-_NEVER = {"signature", "tests"}
+_NEVER = {"signature", "tests", "sources"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +133,7 @@ class _Side:
             },
             "signals": protocol.signals,
             "tests": _by_key(protocol.tests),
+            "sources": protocol.sources,
         }
 
     def order(self, part: str) -> list[str]:

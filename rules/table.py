@@ -12,6 +12,11 @@ from rules.signature import statement
 __all__ = ["Table", "heading", "tables"]
 
 TO_SIGN = "à signer"
+_OURS = {
+    "G": "connaissance générale, sans source lue : à signer par un clinicien",
+    "D": "proposition de conception : à signer par un clinicien",
+}
+"""Marks that are of no source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,11 @@ def tables(protocol: Protocol) -> tuple[Table, ...]:
                 for name, use in protocol.signals.items()
             ),
         ),
+        Table(
+            "Marques",
+            ("marque", "ce que c'est"),
+            tuple((mark, _source(protocol, mark)) for mark in protocol.marks),
+        ),
     )
     return tuple(table for table in every if table.rows)
 
@@ -141,6 +151,13 @@ def _mark(mark: str | None) -> str:
     if not mark:
         return ""
     return f"{mark}, {TO_SIGN}" if to_sign(mark) else mark
+
+
+def _source(protocol: Protocol, mark: str) -> str:
+    """Say what a mark stands for."""
+    if mark in protocol.sources:
+        return protocol.sources[mark].reference
+    return _OURS.get(mark, "source que ce protocole ne cite pas")
 
 
 def _flat(text: str) -> str:

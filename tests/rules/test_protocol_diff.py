@@ -24,6 +24,7 @@ from rules.model import (
     RuleTest,
     SignalUse,
     Signature,
+    Source,
 )
 from rules.protocol_diff import as_json, differences, report
 from rules.protocol_words import KEYS, ONLY_WORDS, TITLES, WORDS
@@ -34,10 +35,11 @@ WORDS_OF = {
     for part, model in {
         "header": Header, "rules": Rule, "non_transmission": NonTransmission, "limits": Limit, "features": Feature,
         "questionnaires": Questionnaire, "items": Item, "signals": SignalUse, "tests": RuleTest,
+        "sources": Source,
     }.items()
 }  # fmt: skip
 LISTS = ("rules", "non_transmission", "tests")
-TABLES = ("limits", "features", "questionnaires", "signals")
+TABLES = ("limits", "features", "questionnaires", "signals", "sources")
 
 number = st.floats(allow_nan=False, allow_infinity=False, width=32)
 whole = st.integers(0, 4095)
@@ -292,6 +294,17 @@ def test_two_tests_of_one_name_are_two(world, good, protocol):
     twice = world.loads(good + good[good.index("[[tests]]") :])
     (found,) = differences(protocol, twice, world.signals)
     assert (found.part, found.key, found.change) == ("tests", "gain (2)", "added")
+
+
+def test_another_reference_of_a_mark_is_told_and_changes_no_alert(world, good, protocol):
+    sources = '[sources]\nS17 = "ESC, Weight gain, 2020"\n\n'
+    at = good.index("[signals.weight]")
+    cited = world.loads(good[:at] + sources + good[at:])
+    (found,) = differences(protocol, cited, world.signals)
+    assert (found.part, found.key, found.change, found.alerts) == ("sources", "S17", "added", False)
+    newer = world.loads(good[:at] + sources.replace("2020", "2024") + good[at:])
+    (found,) = differences(cited, newer, world.signals)
+    assert found.text == "S17 : « ESC, Weight gain, 2020 » → « ESC, Weight gain, 2024 »"
 
 
 def test_no_field_of_a_protocol_is_without_words():

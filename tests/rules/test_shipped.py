@@ -100,6 +100,12 @@ def test_texts_are_short_whole_and_french(shipped):
         assert not re.search(r"[{}]| [:;?!%»]", text)
 
 
+def test_every_source_is_cited_once_and_used(shipped):
+    assert {*shipped.sources} == {*shipped.marks} - {"G", "D"}
+    for source in shipped.sources.values():
+        assert re.search(r"(19|20)\d\d|\.org", source.reference), source  # a year, or a page that has none
+
+
 def test_every_rule_has_a_short_title_of_its_own(shipped):
     titles = [each.title for each in (*shipped.rules, *shipped.non_transmission)]
     assert len({*titles}) == len(titles)

@@ -3,7 +3,15 @@ from rules.table import heading, tables
 
 def test_every_part_is_there(protocol):
     by_title = {table.title: table for table in tables(protocol)}
-    assert list(by_title) == ["Alertes", "Sans nouvelles", "Limites", "Calculs", "Questions", "Signaux"]
+    assert list(by_title) == [
+        "Alertes",
+        "Sans nouvelles",
+        "Limites",
+        "Calculs",
+        "Questions",
+        "Signaux",
+        "Marques",
+    ]
     assert by_title["Limites"].rows[0] == ("gain_kg", "prise de poids", "2 kg", "0,5 à 5 kg", "ESC", "S17")
     assert by_title["Limites"].rows[1][2::3] == ("à fixer", "G, à signer")
     assert by_title["Alertes"].rows[0][:2] == ("ROUGE", "congestion")
@@ -11,6 +19,27 @@ def test_every_part_is_there(protocol):
     assert by_title["Alertes"].rows[1][2] == "gain"
     assert by_title["Calculs"].rows[0][3] == "rise, 3\u00a0jours"
     assert by_title["Questions"].rows[0][-1] == "non / un peu / beaucoup"
+
+
+def test_each_mark_has_its_key(world, good, shipped):
+    (keys,) = (table.rows for table in tables(world.loads(good)) if table.title == "Marques")
+    assert [mark for mark, _ in keys] == ["D", "G", "S17"]
+    assert dict(keys)["S17"] == "source que ce protocole ne cite pas"
+    assert dict(keys)["D"].startswith("proposition de conception")
+    cited = good.replace("[signals.weight]", '[sources]\nS17 = "ESC, Weight gain"\n\n[signals.weight]')
+    (keys,) = (table.rows for table in tables(world.loads(cited)) if table.title == "Marques")
+    assert keys[0] == ("S17", "ESC, Weight gain")
+    every = tables(shipped)
+    (key,) = (dict(table.rows) for table in every if table.title == "Marques")
+    shown = {
+        mark
+        for table in every
+        if "marque" in table.columns[1:]
+        for row in table.rows
+        for mark in row[-1].removesuffix(", à signer").split()
+    }
+    assert key.keys() == shown
+    assert "source que ce protocole ne cite pas" not in key.values()
 
 
 def test_a_rule_and_a_silence_are_called_by_their_titles(world, good):
