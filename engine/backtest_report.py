@@ -4,6 +4,7 @@ import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from engine.backtest_measures import Interval, Measures, daily
 from engine.backtest_study import Side, Study, card
 from engine.ecg_report import template
 from engine.reorder import Delays
-from rules.explain import limit_text, notice, number_text
+from rules.explain import dates_text, limit_text, moment_text, notice, number_text
 from rules.model import Protocol
 
 __all__ = ["page", "pieces", "write_report"]
@@ -105,7 +106,7 @@ _FIGURES: tuple[tuple[str, Callable[[Measures], str]], ...] = (
     ("dont ORANGE", lambda m: number_text(m.by_level["ORANGE"], 0)),
     ("Pour 100 patients et par jour", lambda m: _interval(m.load.mean)),
     ("Jour au 95e centile", lambda m: number_text(m.load.p95_day, 2)),
-    ("Pire jour", lambda m: f"{number_text(m.load.worst, 2)} ({m.load.worst_day})"),
+    ("Pire jour", lambda m: f"{number_text(m.load.worst, 2)} ({dates_text(m.load.worst_day)})"),
     ("Durée d’une alerte, h : médiane (quartiles)", lambda m: _three(m.length_h)),
     ("Événements précédés d’une alerte", lambda m: f"{m.caught} sur {m.outcomes}"),
     ("Sensibilité, %", lambda m: _interval(m.sensitivity, 100, 1)),
@@ -203,9 +204,7 @@ def _shown(side: Side, alerts: pl.DataFrame) -> list[_Shown]:
         _Shown(
             str(each.alert["level"]),
             str(each.alert["patient"]),
-            str(np.datetime64(int(str(each.alert["opened_ms"])), "ms").astype("datetime64[m]")).replace(
-                "T", " "
-            ),
+            moment_text(int(str(each.alert["opened_ms"])), UTC),
             each.text,
             f"{each.figure}{f', {each.unit}' if each.unit else ''}",
             plots.evidence(each),

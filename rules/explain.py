@@ -4,6 +4,7 @@ Decimal comma, units after a no-break space, the decimals of the signal. A figur
 undetermined: never a zero, never a blank.
 """
 
+import datetime as dt
 import math
 import re
 from collections.abc import Mapping
@@ -14,8 +15,10 @@ from rules.model import Figure, Protocol, Rule
 
 __all__ = [
     "UNDETERMINED",
+    "dates_text",
     "figure_text",
     "limit_text",
+    "moment_text",
     "notice",
     "number_text",
     "sentence",
@@ -27,6 +30,7 @@ UNDETERMINED = "non déterminé"
 _NBSP = "\N{NO-BREAK SPACE}"
 _THIN = "\N{NARROW NO-BREAK SPACE}"
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_ISO_DATE = re.compile(r"\b(\d{4})-(\d\d)-(\d\d)\b")
 _WIDE = Context(prec=320)  # any double can be written out
 _MOST_DECIMALS = 3  # readings are kept in thousandths
 
@@ -35,6 +39,16 @@ _MOST_DECIMALS = 3  # readings are kept in thousandths
 # is kept, 76 to 79 with it.
 _KEPT = 8192
 _HOURS_TO_DAYS = 7
+
+
+def moment_text(t_ms: int, zone: dt.tzinfo) -> str:
+    """Write a moment (ms UTC) by the clocks of a zone, as French people do: ``27/11/2026 14:05``."""
+    return f"{dt.datetime.fromtimestamp(t_ms / 1000, zone):%d/%m/%Y %H:%M}"
+
+
+def dates_text(text: str) -> str:
+    """Write the ISO dates of a text as `moment_text` does: ``le 2026-11-27`` becomes ``le 27/11/2026``."""
+    return _ISO_DATE.sub(r"\3/\2/\1", text)
 
 
 @lru_cache(_KEPT)

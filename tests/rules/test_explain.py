@@ -1,11 +1,21 @@
 import math
 import re
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rules.explain import UNDETERMINED, figure_text, notice, number_text, sentence, silence_sentence
+from rules.explain import (
+    UNDETERMINED,
+    dates_text,
+    figure_text,
+    moment_text,
+    notice,
+    number_text,
+    sentence,
+    silence_sentence,
+)
 
 
 @pytest.mark.parametrize(
@@ -107,3 +117,14 @@ def test_a_number_reads_back_to_within_half_a_unit(value, decimals):
 def test_no_figure_ever_shows_a_point_a_nan_or_an_exponent(protocol, value):
     text = figure_text(protocol.figure("gain_3d"), value)
     assert text == UNDETERMINED or re.fullmatch(r"[−]?[\d\u202f]+,\d\u00a0kg", text)
+
+
+def test_moments_and_dates_are_written_in_one_way():
+    assert moment_text(1_795_784_700_000, ZoneInfo("Europe/Paris")) == "27/11/2026 14:05"
+    assert (
+        dates_text("decompensation 2026-03-02, death 2026-12-31")
+        == "decompensation 02/03/2026, death 31/12/2026"
+    )
+    assert (
+        dates_text("aucune ; 12-34 et 20260302 n’en sont pas") == "aucune ; 12-34 et 20260302 n’en sont pas"
+    )

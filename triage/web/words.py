@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from rules.explain import limit_text
+from rules.explain import dates_text, limit_text, moment_text
 from rules.levels import Level
 from triage.view import SHAPES, since, time_left
 from triage.work.states import OUTCOMES, REASONS, Outcome, Reason, State
@@ -84,6 +84,7 @@ class Words:
             "moment": self.moment,
             "hour": self.hour,
             "iso": self.iso,
+            "dates": dates_text,
             "level_word": lambda level: Level(level).word,
             "level_class": lambda level: Level(level).name.lower(),
             "shape": lambda level: SHAPES[Level(level)],
@@ -100,7 +101,7 @@ class Words:
 
     def moment(self, t_ms: int | None) -> str:
         """Say a day and a time: 27/11/2026 14:05."""
-        return "" if t_ms is None else f"{self._local(t_ms):%d/%m/%Y %H:%M}"
+        return "" if t_ms is None else moment_text(t_ms, self.zone)
 
     def hour(self, t_ms: int | None) -> str:
         """Say a time of day."""

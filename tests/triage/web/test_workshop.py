@@ -77,6 +77,8 @@ def test_a_limit_is_tried_on_the_patients_of_the_cell(atelier):
         assert "<html" not in lower.text
         assert counts(lower.text)["gagnées"] > 0
         assert "Prise de poids en 3 jours : 2 → 1,2 kg" in lower.text
+        assert re.search(r'<span class="muted">\d\d/\d\d/2026 \d\d:\d\d</span>', lower.text)
+        assert not re.search(r"\b2026-\d\d-\d\d\b", lower.text)
         other = tried(atelier, client, cell="Sud", gain_3d_kg="1,2")
         assert "8 patients de la cellule" in other.text
         named = set(re.findall(r"/patients/(\w+)", lower.text))
@@ -257,6 +259,7 @@ def test_another_version_runs_in_the_shadow(atelier):
         assert page.status_code == 200
         assert "0.1.0 → 0.2.0" in page.text
         assert "Jour après jour" in page.text
+        assert re.search(r'<th scope="row">\d\d/\d\d/2026</th>', page.text)
         assert counts(page.text) == {"gagnées": 0, "perdues": 0}
         assert client.get("/atelier/versions/covidom").status_code == 404
         assert nurse.get(f"/atelier/versions/{HEART}").status_code == 404
