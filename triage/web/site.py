@@ -105,7 +105,10 @@ class Site:
     https : bool
         Whether browsers reach it by HTTPS.
     now_ms : callable
-        The clock, ms UTC.
+        The clock of the cell, ms UTC: of its patients, of the work on lines, of what is shown.
+    wall_ms : callable
+        The clock of the machine, ms UTC: of sessions, lock-outs, second factors, tokens, links and openings. A
+        demonstration runs its cell's time many times as fast, and nobody's session with it.
     programs : Attempts
         How often programs may ask: for each account, and in all.
     workshop : Workshop, optional
@@ -128,6 +131,7 @@ class Site:
     seal: Seal | None = None
     https: bool = False
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     programs: Attempts = field(default_factory=lambda: Attempts(a_minute=1200, a_second=100, burst=2000))
     workshop: Workshop | None = None
     outcomes_file: Path | None = None
@@ -164,7 +168,7 @@ class Site:
         NotSignedInError
         """
         token = request.cookies.get(COOKIE, "")
-        person = self.people.who(token, self.now_ms()) if token else None
+        person = self.people.who(token, self.wall_ms()) if token else None
         if person is None:
             here = quote(_here(request))
             msg = f"/connexion?vers={here}"
@@ -223,7 +227,7 @@ class Site:
         """Say whether somebody may see a patient: one of their cells, or opened with a reason."""
         if reads(person, cell, patient):
             return True
-        return reads(person, cell, patient, self.people.openings(person, self.now_ms()))
+        return reads(person, cell, patient, self.people.openings(person, self.wall_ms()))
 
     def cell_of(self, patient: str) -> str:
         """Give a patient's cell."""
