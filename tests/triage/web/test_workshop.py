@@ -8,7 +8,7 @@ import pytest
 
 from engine.enrolment import Enrolled
 from engine.protocols import find, load_candidates
-from engine.workshop import Source, Workshop
+from engine.workshop import Question, Source, Workshop
 from ingest import simulator
 from ingest.simulator.truth import patient_ids
 from triage.work import cells, outgoing
@@ -16,6 +16,7 @@ from triage.work.proposals import Stage
 
 HEART = "insuffisance_cardiaque"
 PATIENTS = patient_ids(np.arange(24))
+DAY = 86_400_000
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +165,9 @@ def test_two_answer_for_it_it_is_in_force_and_taken_back(atelier):
             assert time.monotonic() < until
             time.sleep(0.05)
         assert {each.source for each in letters} == {"cell"}
+        shadow = roy.get(f"/atelier/propositions/{number}").text
+        assert re.search(r"<h2>Dans l’ombre du \d\d/\d\d/\d{4} \d\d:\d\d au ", shadow)
+        assert '<span class="tag">dans l’ombre</span>' not in roy.get("/atelier").text
         assert re.search(r"À \d+ patients sur 16", roy.get(f"/atelier/propositions/{number}").text)
         shown = petit.get(f"/atelier/{HEART}?cellule=Nord").text
         assert "dr.petit et dr.roy" in shown
@@ -209,6 +213,44 @@ def test_what_is_signed_is_shown_in_whole_and_asked_first(atelier):
         assert roy.get(f"{path}/signer").headers["location"] == path
         assert moved(atelier, petit, number, "retirer", 2, reason="essai de la page").status_code == 303
     desk.change(PATIENTS[0], HEART, "spo2_low", None, "essai fini", "dr.petit")
+
+
+def test_what_ran_in_the_shadow_stays_readable_when_it_has_ended(atelier):
+    """The log is of January: what it has after the shadow's begin is what the shadow would have raised."""
+    desk = atelier.site.proposals
+    reach = atelier.site.workshop.ask(Question(frozenset(PATIENTS), HEART, {}, {})).reach
+    clock, desk._now_ms = desk._now_ms, lambda: reach.last_ms - 10 * DAY
+    try:
+        with atelier.client("dr.petit") as petit:
+            number = proposed(atelier, petit, gain_3d_kg="1,1")
+            path = f"/atelier/propositions/{number}"
+            assert moved(atelier, petit, number, "ombre", 1).status_code == 303
+            running = days(petit.get(path).text)
+            assert len(running) >= 10
+            assert sum(gained for *_, gained, _ in running) > 0
+            desk._now_ms = lambda: reach.last_ms - 3 * DAY
+            assert moved(atelier, petit, number, "sans-ombre", 2).status_code == 303
+            ended = days(petit.get(path).text)
+            assert ended == running[-len(ended) :]
+            assert ended[0][0] == atelier.site.words.moment(desk._now_ms()).split()[0]
+            assert len(ended) < len(running)
+            assert desk.get(number, ["Nord"]).shadow_kept is not None
+            # What the log forgets, or a page without a workshop, takes nothing from it.
+            kept, atelier.site.workshop = atelier.site.workshop, None
+            try:
+                assert days(petit.get(path).text) == ended
+            finally:
+                atelier.site.workshop = kept
+            assert moved(atelier, petit, number, "retirer", 3, reason="essai de l’ombre").status_code == 303
+            assert days(petit.get(path).text) == ended
+    finally:
+        desk._now_ms = clock
+
+
+def days(page):
+    """The rows of the shadow's comparison, newest first: day, base, changed, gained, lost."""
+    rows = re.findall(r'<tr><th scope="row">(\d\d/\d\d/\d{4})</th>(.*?)</tr>', page)
+    return [(day, *map(int, re.findall(r">(\d+)</td>", cells))) for day, cells in rows]
 
 
 def test_refused_withdrawn_and_signed_for_later(atelier):

@@ -1,11 +1,13 @@
 """A proposal of limits: its trial, its shadow, and the moves of those who answer for it."""
 
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, HTTPException, Path, Query, Request
 from starlette.responses import RedirectResponse, Response
 
-from engine.workshop import Answer, WorkshopError
+from engine.workshop import WorkshopError
 from rules.protocol import Protocol
 from triage.people.person import Person
 from triage.people.rights import Act
@@ -22,6 +24,14 @@ Text = Annotated[str, Form(max_length=2000)]
 Begin = Annotated[str, Query(max_length=100)]
 Number = Annotated[int, Path(ge=1, le=(1 << 62))]
 Version = Annotated[int, Form(ge=0, le=1 << 62)]
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """What ran in the shadow, day by day, until when (ms UTC)."""
+
+    until_ms: int
+    days: list[dict[str, Any]]
 
 
 def routes(site: Site) -> APIRouter:
@@ -46,11 +56,11 @@ def routes(site: Site) -> APIRouter:
 
     def page(person: Person, each: Proposal, wrong: str = "") -> Response:
         protocol = next((p for p in site.protocols if p.id == each.protocol), None)
-        shadow: Answer | None = None
+        shadow: Shadow | None = None
         problem = ""
         if each.shadow_ms is not None and protocol is not None:
             try:
-                shadow = ask(site, of_proposal(site, each), each.shadow_ms, live=True)
+                shadow = _shadow(site, each, protocol)
             except WorkshopError as error:
                 problem = str(error)
         return site.page(
@@ -142,6 +152,31 @@ def _reached(site: Site, each: Proposal) -> tuple[int, int] | None:
         return None
     names = [change.name for change in each.changes]
     return cell_limits.reached(site.store.engine, each.cell, each.protocol, names)
+
+
+def _shadow(site: Site, each: Proposal, protocol: Protocol) -> Shadow:
+    """Say day by day what ran in the shadow; of what has ended, what was kept, or what is kept from now on.
+
+    Raises
+    ------
+    WorkshopError
+    """
+    until_ms = each.shadow_until_ms
+    if until_ms is None or each.shadow_ms is None:
+        answer = ask(site, of_proposal(site, each), each.shadow_ms, live=True)
+        return Shadow(answer.reach.last_ms, [asdict(day) for day in answer.days])
+    if each.shadow_kept is not None:
+        return Shadow(until_ms, each.shadow_kept["days"])
+    if protocol.hash != each.protocol_hash:
+        msg = "le protocole a changé depuis, et la comparaison n’avait pas été gardée"
+        raise WorkshopError(msg)
+    answer = ask(site, of_proposal(site, each), each.shadow_ms, live=True)
+    last = datetime.fromtimestamp(until_ms / 1000, site.zone).date().isoformat()
+    days = [asdict(day) for day in answer.days if day.day <= last]
+    # A log that has not been read as far as the end says more later.
+    if answer.reach.last_ms >= until_ms:
+        site.proposals.keep_shadow(each.id, days)
+    return Shadow(min(until_ms, answer.reach.last_ms), days)
 
 
 def _concerned(site: Site, each: Proposal, protocol: Protocol | None) -> Concerned | None:
