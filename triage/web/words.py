@@ -61,7 +61,7 @@ ACTIONS: Final = {
     "mute_ended": "Fin de sourdine",
     "forgotten": "Retrouvée par le contrôle",
     "limit set": "Limite changée",
-    "limit taken back": "Limite reprise",
+    "limit taken back": "Limite personnelle retirée",
     "note": "Note",
 }
 """What the thread of a patient calls an action of `triage.work.timeline.TOLD`."""
@@ -95,6 +95,7 @@ class Words:
             "b64": lambda text: base64.b64encode(text.encode()).decode(),
             "figure": figure,
             "exact": exact,
+            "changed_to": changed_to,
             "capitalize_first": lambda text: text[:1].upper() + text[1:],
             "thousands": lambda count: f"{count:,}".replace(",", "\N{NARROW NO-BREAK SPACE}"),
         }
@@ -142,6 +143,13 @@ def exact(value: float | None, unit: str = "") -> str:
         return "–"
     text = limit_text(value)
     return f"{text}\N{NO-BREAK SPACE}{unit}" if unit not in {"", "1"} else text
+
+
+def changed_to(value: float | None, unit: str = "") -> str:
+    """Say to what a patient's limit was changed; without a value it was withdrawn, and what is below it holds again."""
+    if value is None:
+        return "limite personnelle retirée (celle de la cellule ou du protocole vaut de nouveau)"
+    return figure(value, unit)
 
 
 def figure(value: float | None, unit: str = "") -> str:

@@ -345,7 +345,7 @@ def _possible(now: Standing, value: float | None, version: int | None) -> None:
     if version is not None and version != now.version:
         raise ChangedError(_CHANGED)
     if value is None and not now.changed:
-        msg = "cette limite n’a pas été changée pour ce patient : il n’y a rien à reprendre"
+        msg = "cette limite n’a pas été changée pour ce patient : il n’y a rien à retirer"
         raise MoveError(msg)
     if value is not None and now.changed and value == now.value:
         msg = "c’est déjà la limite en vigueur"
