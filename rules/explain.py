@@ -23,6 +23,7 @@ __all__ = [
     "number_text",
     "sentence",
     "silence_sentence",
+    "typeset",
 ]
 
 UNDETERMINED = "non déterminé"
@@ -116,7 +117,7 @@ def sentence(protocol: Protocol, rule: Rule, values: Mapping[str, float], limits
         else:
             value = values.get(name, math.nan)
             words[2 * i + 1] = figure_text(figure, value, _apart(value, figure.decimals, bounds))
-    return _typeset("".join(words))
+    return typeset("".join(words))
 
 
 @lru_cache(_KEPT)
@@ -144,14 +145,14 @@ def _silence(text: str, hours: int | None) -> str:
         # A limit is often between two days: 54 h must not read as 2 days. Beyond a week nobody counts hours.
         if left and days < _HOURS_TO_DAYS:
             words += f" et {left}{_NBSP}heure{'s' if left >= 2 else ''}"
-    return _typeset(text.replace("{silence}", words))
+    return typeset(text.replace("{silence}", words))
 
 
 def notice(protocol: Protocol) -> str:
     """Say that nobody answers for the figures of `protocol`; empty when somebody does."""
     if protocol.signed:
         return ""
-    return _typeset(
+    return typeset(
         f"Protocole « {protocol.title} » {protocol.version} non signé : à signer par un clinicien."
     )
 
@@ -181,7 +182,7 @@ def _decimals_of(value: float) -> int:
 
 
 @lru_cache(_KEPT)
-def _typeset(text: str) -> str:
+def typeset(text: str) -> str:
     """Keep French signs on the line of the word that they follow, and numbers with their per cent."""
     text = re.sub(r" ([:»%])", rf"{_NBSP}\1", text)
     text = re.sub(r" ([;!?])", rf"{_THIN}\1", text)
