@@ -15,8 +15,9 @@ from rules.fields import Part
 from rules.interfaces import Signals
 from rules.model import Header, Protocol, Signature
 from rules.protocol_words import KEYS, ONLY_WORDS, TITLES, WORDS, pair, single
+from rules.table import source_text
 
-__all__ = ["Difference", "as_json", "differences", "report"]
+__all__ = ["Difference", "as_json", "differences", "marks", "report"]
 
 CHANGED: Final = "changed"
 ADDED: Final = "added"
@@ -82,7 +83,21 @@ def report(a: Protocol, b: Protocol, found: Sequence[Difference]) -> str:
         texts = [_SIGNS[each.change] + each.text for each in found if each.part == part]
         if texts:
             lines += ["", title, *(f"  {text}" for text in texts)]
+    key = marks(a, b, found)
+    if key:
+        lines += ["", "Marques", *(f"  {mark} : {source}" for mark, source in key.items())]
     return "\n".join([*lines, "", _summary(len(found), sum(each.alerts for each in found))])
+
+
+def marks(a: Protocol, b: Protocol, found: Sequence[Difference]) -> dict[str, str]:
+    """Give the key of the marks that differences speak of: what each stands for in `b`, or else in `a`."""
+    said = [
+        content.get("mark") if isinstance(content, dict) else content if each.field == "mark" else None
+        for each in found
+        for content in (each.before, each.after)
+    ]
+    names = dict.fromkeys(mark for each in said if isinstance(each, str) for mark in each.split())
+    return {mark: source_text(b if mark in b.marks else a, mark) for mark in names}
 
 
 def as_json(a: Protocol, b: Protocol, found: Sequence[Difference]) -> dict[str, Any]:

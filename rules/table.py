@@ -9,7 +9,7 @@ from rules.fields import to_sign
 from rules.model import Feature, Limit, Protocol, Rule
 from rules.signature import statement
 
-__all__ = ["Table", "heading", "tables"]
+__all__ = ["Table", "heading", "source_text", "tables"]
 
 TO_SIGN = "à signer"
 _OURS = {
@@ -97,7 +97,7 @@ def tables(protocol: Protocol) -> tuple[Table, ...]:
         Table(
             "Marques",
             ("marque", "ce que c'est"),
-            tuple((mark, _source(protocol, mark)) for mark in protocol.marks),
+            tuple((mark, source_text(protocol, mark)) for mark in protocol.marks),
         ),
     )
     return tuple(table for table in every if table.rows)
@@ -153,8 +153,8 @@ def _mark(mark: str | None) -> str:
     return f"{mark}, {TO_SIGN}" if to_sign(mark) else mark
 
 
-def _source(protocol: Protocol, mark: str) -> str:
-    """Say what a mark stands for."""
+def source_text(protocol: Protocol, mark: str) -> str:
+    """Say what a mark of a protocol stands for."""
     if mark in protocol.sources:
         return protocol.sources[mark].reference
     return _OURS.get(mark, "source que ce protocole ne cite pas")

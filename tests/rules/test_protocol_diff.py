@@ -26,7 +26,7 @@ from rules.model import (
     Signature,
     Source,
 )
-from rules.protocol_diff import as_json, differences, report
+from rules.protocol_diff import as_json, differences, marks, report
 from rules.protocol_words import KEYS, ONLY_WORDS, TITLES, WORDS
 
 SHIPPED = Path(__file__).resolve().parents[2] / "rules" / "protocols"
@@ -305,6 +305,26 @@ def test_another_reference_of_a_mark_is_told_and_changes_no_alert(world, good, p
     newer = world.loads(good[:at] + sources.replace("2020", "2024") + good[at:])
     (found,) = differences(cited, newer, world.signals)
     assert found.text == "S17 : « ESC, Weight gain, 2020 » → « ESC, Weight gain, 2024 »"
+
+
+def test_the_marks_that_differences_speak_of_have_their_key(world, good, protocol):
+    at = good.index("[signals.weight]")
+    cited = good[:at] + '[sources]\nS23 = "Black, BEAT-HF, 2014"\n\n' + good[at:].replace('"S17"', '"S23"')
+    newer = world.loads(cited)
+    found = differences(protocol, newer, world.signals)
+    key = {"S17": "source que ce protocole ne cite pas", "S23": "Black, BEAT-HF, 2014"}
+    assert marks(protocol, newer, found) == key
+    assert "  S23 : Black, BEAT-HF, 2014" in report(protocol, newer, found).splitlines()
+    without = world.loads(good.replace("default = 2.0", "default = 2.5"))
+    assert "Marques" not in report(protocol, without, differences(protocol, without, world.signals))
+    fewer = world.loads(
+        good.replace(
+            "[features.pain]",
+            '[features.more]\nsignal = "tired"\nstat = "last"\nlabel = "plus"\nmark = "D"\n\n[features.pain]',
+        )
+    )
+    (found,) = differences(protocol, fewer, world.signals)
+    assert marks(protocol, fewer, [found]) == {"D": "proposition de conception : à signer par un clinicien"}
 
 
 def test_no_field_of_a_protocol_is_without_words():

@@ -33,7 +33,10 @@ def atelier(site, log):
     cells.take(site.queue.engine, enrolled)
     text = find(HEART).read_text(encoding="utf-8")
     other = log.parent / "other.toml"
-    other.write_text(text.replace('version = "0.1.0"', 'version = "0.2.0"', 1), encoding="utf-8")
+    text = text.replace('version = "0.1.0"', 'version = "0.2.0"', 1).replace(
+        'mark = "S17 S18"', 'mark = "S18"', 1
+    )
+    other.write_text(text, encoding="utf-8")
     site.site.candidates = tuple(load_candidates([other], site.site.protocols))
     source = Source(log, log.parent / "kept", (HEART, "covidom"), candidates=((HEART, str(other)),))
     site.site.workshop = Workshop(source)
@@ -300,6 +303,8 @@ def test_another_version_runs_in_the_shadow(atelier):
         page = client.get(f"/atelier/versions/{HEART}?cellule=Nord")
         assert page.status_code == 200
         assert "0.1.0 → 0.2.0" in page.text
+        assert "marque : S17 S18 → S18" in page.text
+        assert "<b>S18</b>, Ledwidge M. et al." in page.text
         assert "Jour après jour" in page.text
         assert re.search(r'<th scope="row">\d\d/\d\d/2026</th>', page.text)
         assert counts(page.text) == {"gagnées": 0, "perdues": 0}
