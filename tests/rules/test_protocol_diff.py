@@ -44,7 +44,7 @@ TABLES = ("limits", "features", "questionnaires", "signals", "sources")
 number = st.floats(allow_nan=False, allow_infinity=False, width=32)
 whole = st.integers(0, 4095)
 duration = st.builds(Duration, st.integers(1, 999), st.sampled_from("dhm"))
-words = st.text(min_size=1, max_size=30)
+words = st.text(min_size=1, max_size=30).filter(str.strip)  # as `Line` wants it: blank is no text
 KINDS = {
     "default": number, "min": number, "max": number, "readings_per_day": number, "max_step_per_day": number,
     "per_day": number, "code": whole, "low": whole, "high": whole, "decimals": whole,
