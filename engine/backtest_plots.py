@@ -10,7 +10,7 @@ import numpy.typing as npt
 from engine.backtest_evidence import Seen
 from engine.backtest_sweep import Point
 from engine.program import DAY_MS
-from rules.explain import number_text
+from rules.explain import dates_text, number_text
 
 __all__ = ["curve", "days", "evidence", "heat", "readings"]
 
@@ -66,7 +66,7 @@ class _Frame:
 
 
 def _day_text(t_ms: float) -> str:
-    return str(np.datetime64(int(t_ms), "ms").astype("datetime64[D]"))
+    return dates_text(str(np.datetime64(int(t_ms), "ms").astype("datetime64[D]")))
 
 
 def days(day: Sequence[str], base: F64, changed: F64 | None, title: str, decimals: int = 1) -> str:
@@ -81,7 +81,7 @@ def days(day: Sequence[str], base: F64, changed: F64 | None, title: str, decimal
         parts.append(frame.line(x, np.minimum(changed, frame.y1), "changed"))
     for k in sorted({0, n // 2, n - 1}) if n else ():
         anchor = "start" if k == 0 else "end" if k == n - 1 else "middle"
-        parts.append(frame.text(frame.px(k), frame.height - 6, day[k], anchor))
+        parts.append(frame.text(frame.px(k), frame.height - 6, dates_text(day[k]), anchor))
     return frame.page(parts, title)
 
 

@@ -4,6 +4,7 @@ import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from engine.backtest_measures import Interval, Measures, daily
 from engine.backtest_study import Side, Study, card
 from engine.ecg_report import template
 from engine.reorder import Delays
-from rules.explain import limit_text, notice, number_text
+from rules.explain import dates_text, limit_text, moment_text, notice, number_text
 from rules.model import Protocol
 
 __all__ = ["page", "pieces", "write_report"]
@@ -105,7 +106,7 @@ _FIGURES: tuple[tuple[str, Callable[[Measures], str]], ...] = (
     ("dont ORANGE", lambda m: number_text(m.by_level["ORANGE"], 0)),
     ("Pour 100 patients et par jour", lambda m: _interval(m.load.mean)),
     ("Jour au 95e centile", lambda m: number_text(m.load.p95_day, 2)),
-    ("Pire jour", lambda m: f"{number_text(m.load.worst, 2)} ({m.load.worst_day})"),
+    ("Pire jour", lambda m: f"{number_text(m.load.worst, 2)} ({dates_text(m.load.worst_day)})"),
     ("Durée d’une alerte, h : médiane (quartiles)", lambda m: _three(m.length_h)),
     ("Événements précédés d’une alerte", lambda m: f"{m.caught} sur {m.outcomes}"),
     ("Sensibilité, %", lambda m: _interval(m.sensitivity, 100, 1)),
@@ -118,8 +119,8 @@ _FIGURES: tuple[tuple[str, Callable[[Measures], str]], ...] = (
 )
 
 
-def _rules(found: Study) -> list[tuple[str, list[str]]]:
-    """A line a rule: alerts and load, sensitivity, predictive value, undetermined share; of both sides."""
+def _rules(found: Study) -> list[tuple[str, str, list[str]]]:
+    """A line a rule, with its title and id: what each side raised and caught."""
     sides = [found.base] + ([found.changed] if found.changed else [])
     keys = sorted({key for side in sides for key in side.by_rule})
     out = []
@@ -135,8 +136,14 @@ def _rules(found: Study) -> list[tuple[str, list[str]]]:
                 "–" if each is None else _bare(each.ppv, 100, 1),
                 "–" if lacking is None else number_text(100 * lacking, 1),
             ]
-        out.append((key[1], cells))
+        out.append((_title(sides, *key), key[1], cells))
     return out
+
+
+def _title(sides: Sequence[Side], protocol: str, rule: str) -> str:
+    """Say what people call a rule, on the side that has it."""
+    titles = [p.title_of(rule) for side in sides for p in side.loaded.program.protocols if p.id == protocol]
+    return next((title for title in titles if title != rule), rule)
 
 
 def _load(found: Study) -> dict[str, str]:
@@ -197,9 +204,7 @@ def _shown(side: Side, alerts: pl.DataFrame) -> list[_Shown]:
         _Shown(
             str(each.alert["level"]),
             str(each.alert["patient"]),
-            str(np.datetime64(int(str(each.alert["opened_ms"])), "ms").astype("datetime64[m]")).replace(
-                "T", " "
-            ),
+            moment_text(int(str(each.alert["opened_ms"])), UTC),
             each.text,
             f"{each.figure}{f', {each.unit}' if each.unit else ''}",
             plots.evidence(each),
@@ -225,6 +230,12 @@ def _late(found: Study) -> dict[str, object] | None:
     }
 
 
+def _label(side: Side, limit: str) -> str:
+    """Say what a limit is."""
+    protocols = side.loaded.program.protocols
+    return next((p.limits[limit].label for p in protocols if limit in p.limits), limit)
+
+
 def _sweep(found: Study) -> dict[str, object] | None:
     if found.sweep is None:
         return None
@@ -237,7 +248,7 @@ def _sweep(found: Study) -> dict[str, object] | None:
         "heat": plots.heat(found.sweep.points, "Charge et sensibilité de chaque couple de limites")
         if two
         else "",
-        "names": [name for name, _ in found.spans],
+        "names": {name: _label(found.base, name) for name, _ in found.spans},
         "points": [
             (
                 [number_text(value, 2) for value in p.limits.values()],

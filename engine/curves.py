@@ -13,6 +13,7 @@ import polars as pl
 from engine import history
 from engine.history import Outcome
 from ingest.signals import MILLI, Signal
+from rules.explain import moment_text
 
 __all__ = ["Curve", "curves", "reduce", "sentence"]
 
@@ -120,8 +121,7 @@ def sentence(curve: Curve, now_ms: int, zone: ZoneInfo) -> str:
     def said(value: float) -> str:
         return f"{value:.{curve.signal.decimals}f}".replace(".", ",")
 
-    newest = datetime.fromtimestamp(curve.t_ms[-1] / 1000, zone)
-    text = f"{said(curve.value[-1])}{unit} le {newest:%d/%m/%Y} à {newest:%H:%M}"
+    text = f"{said(curve.value[-1])}{unit} le {moment_text(int(curve.t_ms[-1]), zone)}"
     low, high = float(curve.value.min()), float(curve.value.max())
     days = {datetime.fromtimestamp(t / 1000, zone).date() for t in curve.t_ms.tolist()}
     first = min(days)

@@ -11,7 +11,7 @@ from engine.backtest_report import page, pieces
 from engine.personal import STATUSES, Quantity
 from engine.personal_study import Proposals
 from engine.program import DAY_MS
-from rules.explain import limit_text, number_text
+from rules.explain import dates_text, limit_text, number_text
 
 __all__ = ["write_report"]
 
@@ -67,7 +67,7 @@ def _row(row: Mapping[str, Any], asked: Quantity) -> dict[str, object]:
         f"{row['rouge_before']} → {row['rouge_after']}",
         f"{row['caught_before']} → {row['caught_after']} sur {row['outcomes']}",
     ]
-    return {"patient": row["patient"], "cells": cells, "lost": row["outcomes_lost"]}
+    return {"patient": row["patient"], "cells": cells, "lost": dates_text(row["outcomes_lost"])}
 
 
 def _drawn(row: Mapping[str, Any], found: Proposals) -> dict[str, object]:
@@ -90,4 +90,4 @@ def _drawn(row: Mapping[str, Any], found: Proposals) -> dict[str, object]:
         float(found.cut.ms),
         text,
     )
-    return {"patient": row["patient"], "text": text, "lost": row["outcomes_lost"], "plot": plot}
+    return {"patient": row["patient"], "text": text, "lost": dates_text(row["outcomes_lost"]), "plot": plot}

@@ -133,15 +133,19 @@ SITE_COLUMNS = (
 """Figures of a site in a table, as `figures` gives them."""
 
 
-def figures(site: Site) -> tuple[str, ...]:
-    """Give a site's figures as the columns of a table have them."""
-    share = "-" if site.days_share is None else f"{100 * site.days_share:.0f}"
+def figures(site: Site) -> tuple[int | None, ...]:
+    """Give a site's figures as the columns of a table have them; None where there is none."""
+    share = None if site.days_share is None else round(100 * site.days_share)
     numbers = (site.rows_refused, site.implausible, site.same, site.conflict, site.out_of_order, site.silent)
-    return f"{site.patients:,}", f"{site.readings:,}", share, *(f"{n:,}" for n in numbers)
+    return site.patients, site.readings, share, *numbers
 
 
 def _table(sites: Sequence[Site]) -> list[str]:
-    rows = [("site", *SITE_COLUMNS), *((site.name, *figures(site)) for site in sites[:_SHOWN])]
+    rows: list[tuple[str, ...]] = [("site", *SITE_COLUMNS)]
+    rows += [
+        (site.name, *("-" if each is None else f"{each:,}" for each in figures(site)))
+        for site in sites[:_SHOWN]
+    ]
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     lines = [
         "  "

@@ -1,4 +1,7 @@
-"""The report on data quality as one page that opens without a network: a table and a plot of days for each site."""
+"""The report on data quality as one page that opens without a network: a table and a plot of days for each site.
+
+In French, as all pages are that people keep; the terminal and the JSON are in English.
+"""
 
 from pathlib import Path
 
@@ -6,8 +9,9 @@ import numpy as np
 
 from engine.backtest_plots import days
 from engine.ecg_report import template
-from engine.quality import SITE_COLUMNS, Quality, Site, figures
-from engine.quality_words import said
+from engine.quality import Quality, Site, figures
+from engine.quality_french import COLUMNS, count_text, reason_text, said, signal_text
+from rules.explain import dates_text, number_text
 
 __all__ = ["body", "write_page"]
 
@@ -21,16 +25,29 @@ def body(found: Quality) -> dict[str, object]:
     """Give what ``quality_body.html`` shows, of this page and of a replay's."""
     return {
         "found": found,
-        "columns": SITE_COLUMNS,
-        "sites": [(site, figures(site), _plot(found, site)) for site in found.sites],
+        "columns": COLUMNS,
+        "sites": [
+            (site, [_cell(each) for each in figures(site)], _plot(found, site)) for site in found.sites
+        ],
         "serious": [said(each) for each in found.findings if each.serious],
         "others": [said(each) for each in found.findings if not each.serious],
         "readings": sum(site.readings for site in found.sites),
         "units": [
-            (signal, ", ".join(f"{unit or '(none)'} {count:,}" for unit, count in each.items()))
+            (signal, ", ".join(f"{unit or '(aucune)'} {count_text(count)}" for unit, count in each.items()))
             for signal, each in found.units.items()
         ],
+        "span": tuple(dates_text(day) for day in (found.first_day, found.last_day))
+        if found.first_day
+        else None,
+        "count": count_text,
+        "reason": reason_text,
+        "label": signal_text,
+        "median": lambda value: "–" if value is None else number_text(value, 1),
     }
+
+
+def _cell(value: int | None) -> str:
+    return "–" if value is None else count_text(value)
 
 
 def _plot(found: Quality, site: Site) -> str:
@@ -38,4 +55,4 @@ def _plot(found: Quality, site: Site) -> str:
         return ""
     first = np.datetime64(found.first_day, "D")
     dates = [str(first + k) for k in range(len(site.by_day))]
-    return days(dates, np.array(site.by_day, np.float64), None, f"{site.name}: readings per day", decimals=0)
+    return days(dates, np.array(site.by_day, np.float64), None, f"{site.name} : mesures par jour", decimals=0)

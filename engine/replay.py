@@ -142,7 +142,7 @@ def replay(  # noqa: PLR0913 - an option is a parameter
             summary = run.finish(out, rouge, quality, content)
         card = _card(summary, loaded, asked, out / "alerts.parquet", command)
         write_card(card, out / "card.json")
-        replay_page.write_page(summary, card, quality, out / "report.html")
+        replay_page.write_page(summary, loaded.program.protocols, card, quality, out / "report.html")
         replay_strips.write(out, source, progress)
         then(out, progress)
         done = True

@@ -47,6 +47,6 @@ def write(folder: Path, out: Path, patient: str | None = None, alert_id: str | N
 
 
 def _time(t_ms: int) -> str:
-    """Say a moment, UTC: 2026-01-05 08:02:11,4."""
+    """Say a moment, UTC: 05/01/2026 08:02:11,4."""
     at = datetime.fromtimestamp(t_ms // 1000, UTC)
-    return f"{at:%Y-%m-%d %H:%M:%S},{t_ms % 1000 // 100}"
+    return f"{at:%d/%m/%Y %H:%M:%S},{t_ms % 1000 // 100}"

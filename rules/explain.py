@@ -4,6 +4,7 @@ Decimal comma, units after a no-break space, the decimals of the signal. A figur
 undetermined: never a zero, never a blank.
 """
 
+import datetime as dt
 import math
 import re
 from collections.abc import Mapping
@@ -14,12 +15,15 @@ from rules.model import Figure, Protocol, Rule
 
 __all__ = [
     "UNDETERMINED",
+    "dates_text",
     "figure_text",
     "limit_text",
+    "moment_text",
     "notice",
     "number_text",
     "sentence",
     "silence_sentence",
+    "typeset",
 ]
 
 UNDETERMINED = "non déterminé"
@@ -27,6 +31,7 @@ UNDETERMINED = "non déterminé"
 _NBSP = "\N{NO-BREAK SPACE}"
 _THIN = "\N{NARROW NO-BREAK SPACE}"
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_ISO_DATE = re.compile(r"\b(\d{4})-(\d\d)-(\d\d)\b")
 _WIDE = Context(prec=320)  # any double can be written out
 _MOST_DECIMALS = 3  # readings are kept in thousandths
 _PLAIN = 1e9
@@ -37,6 +42,16 @@ _NEAR_HALF = 1e-6
 # is kept, 76 to 79 with it.
 _KEPT = 8192
 _HOURS_TO_DAYS = 7
+
+
+def moment_text(t_ms: int, zone: dt.tzinfo) -> str:
+    """Write a moment (ms UTC) by the clocks of a zone, as French people do: ``27/11/2026 14:05``."""
+    return f"{dt.datetime.fromtimestamp(t_ms / 1000, zone):%d/%m/%Y %H:%M}"
+
+
+def dates_text(text: str) -> str:
+    """Write the ISO dates of a text as `moment_text` does: ``le 2026-11-27`` becomes ``le 27/11/2026``."""
+    return _ISO_DATE.sub(r"\3/\2/\1", text)
 
 
 @lru_cache(_KEPT)
@@ -74,7 +89,7 @@ def figure_text(figure: Figure, value: float, decimals: int | None = None) -> st
     if not math.isfinite(value):
         return UNDETERMINED
     if figure.choices and value == int(value) and 0 <= value < len(figure.choices):
-        return _typeset(figure.choices[int(value)])
+        return typeset(figure.choices[int(value)])
     number = number_text(value, figure.decimals if decimals is None else decimals, signed=figure.signed)
     return f"{number}{_NBSP}{figure.unit}" if figure.unit else number
 
@@ -93,7 +108,7 @@ class Wording:
         words = _PLACEHOLDER.split(rule.text)
         names = words[1::2]
         # Typeset without the figures: no French sign stands where words and figures meet.
-        self._words = [_typeset(each) for each in words[::2]]
+        self._words = [typeset(each) for each in words[::2]]
         self._figures = [(name, protocol.figure(name), name in protocol.limits) for name in names]
         self._bounds = [name for name in names if name in protocol.limits]
 
@@ -136,14 +151,14 @@ def _silence(text: str, hours: int | None) -> str:
         # A limit is often between two days: 54 h must not read as 2 days. Beyond a week nobody counts hours.
         if left and days < _HOURS_TO_DAYS:
             words += f" et {left}{_NBSP}heure{'s' if left >= 2 else ''}"
-    return _typeset(text.replace("{silence}", words))
+    return typeset(text.replace("{silence}", words))
 
 
 def notice(protocol: Protocol) -> str:
     """Say that nobody answers for the figures of `protocol`; empty when somebody does."""
     if protocol.signed:
         return ""
-    return _typeset(
+    return typeset(
         f"Protocole « {protocol.title} » {protocol.version} non signé : à signer par un clinicien."
     )
 
@@ -182,7 +197,7 @@ def _decimals_of(value: float) -> int:
 
 
 @lru_cache(_KEPT)
-def _typeset(text: str) -> str:
+def typeset(text: str) -> str:
     """Keep French signs on the line of the word that they follow, and numbers with their per cent."""
     text = re.sub(r" ([:»%])", rf"{_NBSP}\1", text)
     text = re.sub(r" ([;!?])", rf"{_THIN}\1", text)

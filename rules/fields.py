@@ -20,8 +20,10 @@ __all__ = [
     "Names",
     "Number",
     "Part",
+    "SourceName",
     "Span",
     "SqlText",
+    "Title",
     "Version",
     "as_tuple",
     "placeholders",
@@ -52,6 +54,7 @@ def as_tuple(value: object) -> object:
 
 _NAME = r"^[a-z][a-z0-9_]{0,39}$"
 _MARK = r"^(S[0-9]+b?|G|D|Thesis)( (S[0-9]+b?|G|D|Thesis))*$"
+_SOURCE = r"^(S[0-9]+b?|Thesis)$"
 _VERSION = r"^[0-9]+\.[0-9]+\.[0-9]+$"
 _CLOCK = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
 _AT = r"^(day|step) ([1-9][0-9]{0,3})$"
@@ -59,6 +62,7 @@ _AT = r"^(day|step) ([1-9][0-9]{0,3})$"
 FORMS = {
     _NAME: "a name of lower-case letters, digits and _, at most 40, such as gain_3d",
     _MARK: "one or several of S1 to S85, G, D, Thesis, parted by a space",
+    _SOURCE: "one of S1 to S85, Thesis",
     _VERSION: "three numbers, such as 1.0.0",
     _CLOCK: "a local time, such as 08:00",
     _AT: "'day 6' or 'step 6'",
@@ -68,9 +72,13 @@ FORMS = {
 Name = Annotated[str, StringConstraints(pattern=_NAME)]
 Names = Annotated[tuple[Name, ...], BeforeValidator(as_tuple), Field(min_length=1)]
 Line = Annotated[str, StringConstraints(min_length=1, max_length=400, strip_whitespace=True)]
+Title = Annotated[Line | None, Field(exclude_if=lambda title: title is None)]
+"""What people call a part. Where there is none it is no part of the content: a signature from before titles holds."""
 SqlText = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 Mark = Annotated[str, StringConstraints(pattern=_MARK)]
 """Where a figure comes from, as in the clinical reference: sources S1 to S85, G general knowledge, D proposal."""
+SourceName = Annotated[str, StringConstraints(pattern=_SOURCE)]
+"""A mark of one source; G and D are none."""
 Version = Annotated[str, StringConstraints(pattern=_VERSION)]
 Clock = Annotated[str, StringConstraints(pattern=_CLOCK)]
 At = Annotated[str, StringConstraints(pattern=_AT)]

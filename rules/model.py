@@ -26,8 +26,10 @@ from rules.fields import (
     Names,
     Number,
     Part,
+    SourceName,
     Span,
     SqlText,
+    Title,
     Version,
     as_tuple,
     placeholders,
@@ -54,6 +56,7 @@ __all__ = [
     "RuleTest",
     "SignalUse",
     "Signature",
+    "Source",
 ]
 
 UNSIGNED: Final = "to be signed by a clinician"
@@ -135,6 +138,13 @@ class Limit(Part):
         return self
 
 
+class Source(Part):
+    """What a mark such as S23 stands for: a publication by its author, title and year."""
+
+    name: SourceName
+    reference: Line
+
+
 class LimitEntry(Part):
     """A value that a named person gave to a limit, and why."""
 
@@ -147,9 +157,13 @@ class LimitEntry(Part):
 
 
 class Rule(Part):
-    """When a nurse is told what, at which level. `mark` is of the choice of the level and the form of the rule."""
+    """When a nurse is told what, at which level. `mark` is of the choice of the level and the form of the rule.
+
+    `title` is what people call it, in French.
+    """
 
     id: Name
+    title: Title = None
     problem: Name
     level: LevelName
     when: SqlText
@@ -203,6 +217,7 @@ class NonTransmission(Part):
     """Nothing received from any of `signals` for so long. There is no key to switch it off."""
 
     id: Name
+    title: Title = None
     signals: Names
     orange_after: Span
     rouge_after: Span
@@ -299,6 +314,10 @@ class Protocol(Header):
     questionnaires: dict[Name, Questionnaire] = Field(default_factory=dict)
     non_transmission: Annotated[tuple[NonTransmission, ...], Field(min_length=1)]
     tests: tuple[RuleTest, ...] = ()
+    sources: dict[SourceName, Source] = Field(
+        default_factory=dict,
+        exclude_if=lambda sources: not sources,  # as of titles: without them the content is as it was before
+    )
 
     @cached_property
     def hash(self) -> str:
@@ -334,6 +353,23 @@ class Protocol(Header):
     def rule(self, rule_id: str) -> Rule:
         """Rule called `rule_id`; KeyError when there is none."""
         return self._by_id[rule_id]
+
+    def title_of(self, rule_id: str) -> str:
+        """Say what people call a rule that an alert carries, also a silence's; its id where it has no title.
+
+        The two rules of a silence have one title, and their level.
+        """
+        return self._titles.get(rule_id, rule_id)
+
+    @cached_property
+    def _titles(self) -> Mapping[str, str]:
+        titles = {rule.id: rule.title for rule in self.rules if rule.title}
+        return titles | {
+            stage: f"{silence.title}, {level.word}"
+            for silence in self.non_transmission
+            if silence.title
+            for stage, level, _ in silence.stages
+        }
 
     @cached_property
     def _by_id(self) -> Mapping[str, Rule]:
@@ -383,13 +419,23 @@ class Protocol(Header):
             )
         return out
 
-    @cached_property
+    @property
     def to_sign(self) -> tuple[str, ...]:
         """Keys whose figures are general knowledge [G] or a proposal [D]."""
+        return tuple(key for key, mark in self._marks if to_sign(mark))
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Marks that the protocol has, one by one: those of sources in the order of `sources`, then others by name."""
+        had = {each for _, mark in self._marks for each in mark.split()}
+        return (*(name for name in self.sources if name in had), *sorted(had - {*self.sources}))
+
+    @cached_property
+    def _marks(self) -> tuple[tuple[str, str], ...]:
         parts: list[tuple[str, str | None]] = []
         parts += ((f"signals.{name}", use.mark) for name, use in self.signals.items())
         parts += ((f"features.{name}", feature.mark) for name, feature in self.features.items())
         parts += ((f"limits.{name}", limit.mark) for name, limit in self.limits.items())
         parts += ((f"rules.{rule.id}", rule.mark) for rule in self.rules)
         parts += ((f"non_transmission.{each.id}", each.mark) for each in self.non_transmission)
-        return tuple(key for key, mark in parts if mark and to_sign(mark))
+        return tuple((key, mark) for key, mark in parts if mark)

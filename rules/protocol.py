@@ -30,6 +30,7 @@ from rules.model import (
     RuleTest,
     SignalUse,
     Signature,
+    Source,
 )
 from rules.reading import read_text
 from rules.signature import attached
@@ -58,7 +59,7 @@ __all__ = [
 
 _TOP = (
     "id", "version", "title", "line", "signature",
-    "signals", "features", "limits", "rules", "questionnaires", "non_transmission", "tests",
+    "signals", "features", "limits", "rules", "questionnaires", "non_transmission", "tests", "sources",
 )  # fmt: skip
 
 
@@ -147,6 +148,7 @@ class _ProtocolReader(FeatureReader):
         for index, test in tests:
             by_id = {rule.id: rule for _, rule in rules}
             check_test(self, ("tests", index), test, by_id, [silence for _, silence in silences], limits)
+        sources = self._sources()
         if self.mistakes or header is None or signature is None:
             raise self.error()
         protocol = Protocol(
@@ -159,6 +161,7 @@ class _ProtocolReader(FeatureReader):
             questionnaires=questionnaires,
             non_transmission=tuple(silence for _, silence in silences),
             tests=tuple(test for _, test in tests),
+            sources=sources,
         )
         if isinstance(protocol.signature, Signature) and not protocol.signed:
             self.add(
@@ -181,6 +184,19 @@ class _ProtocolReader(FeatureReader):
             f"{UNSIGNED!r}, or a table with {', '.join(Signature.model_fields)}",
         )
         return None
+
+    def _sources(self) -> dict[str, Source]:
+        given = self.raw.get("sources", {})
+        if not isinstance(given, dict):
+            self.add(
+                ("sources",), "is not a table", '[sources] with lines such as S23 = "author, title, year"'
+            )
+            return {}
+        made = {
+            name: self.model(Source, {"name": name, "reference": reference}, ("sources", name))
+            for name, reference in given.items()
+        }
+        return {name: source for name, source in made.items() if source is not None}
 
     def _check_items(self, questionnaires: Mapping[str, Questionnaire]) -> None:
         codes: dict[int, str] = {}

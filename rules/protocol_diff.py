@@ -15,14 +15,15 @@ from rules.fields import Part
 from rules.interfaces import Signals
 from rules.model import Header, Protocol, Signature
 from rules.protocol_words import KEYS, ONLY_WORDS, TITLES, WORDS, pair, single
+from rules.table import source_text
 
-__all__ = ["Difference", "as_json", "differences", "report"]
+__all__ = ["Difference", "as_json", "differences", "marks", "report"]
 
 CHANGED: Final = "changed"
 ADDED: Final = "added"
 REMOVED: Final = "removed"
 _SIGNS = {CHANGED: "", ADDED: "+ ", REMOVED: "− "}
-_NEVER = {"signature", "tests"}
+_NEVER = {"signature", "tests", "sources"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,21 @@ def report(a: Protocol, b: Protocol, found: Sequence[Difference]) -> str:
         texts = [_SIGNS[each.change] + each.text for each in found if each.part == part]
         if texts:
             lines += ["", title, *(f"  {text}" for text in texts)]
+    key = marks(a, b, found)
+    if key:
+        lines += ["", "Marques", *(f"  {mark} : {source}" for mark, source in key.items())]
     return "\n".join([*lines, "", _summary(len(found), sum(each.alerts for each in found))])
+
+
+def marks(a: Protocol, b: Protocol, found: Sequence[Difference]) -> dict[str, str]:
+    """Give the key of the marks that differences speak of: what each stands for in `b`, or else in `a`."""
+    said = [
+        content.get("mark") if isinstance(content, dict) else content if each.field == "mark" else None
+        for each in found
+        for content in (each.before, each.after)
+    ]
+    names = dict.fromkeys(mark for each in said if isinstance(each, str) for mark in each.split())
+    return {mark: source_text(b if mark in b.marks else a, mark) for mark in names}
 
 
 def as_json(a: Protocol, b: Protocol, found: Sequence[Difference]) -> dict[str, Any]:
@@ -133,6 +148,7 @@ class _Side:
             },
             "signals": protocol.signals,
             "tests": _by_key(protocol.tests),
+            "sources": protocol.sources,
         }
 
     def order(self, part: str) -> list[str]:
@@ -167,7 +183,7 @@ class _Side:
                     at = f"{field}.{name}"
                     out[at] = _Fact(f"{words} {name}", inner, plain[field][name], self._unit(part, key, at))
             else:
-                out[field] = _Fact(words, value, plain[field], self._unit(part, key, field))
+                out[field] = _Fact(words, value, plain.get(field), self._unit(part, key, field))
         return out
 
     def _unit(self, part: str, key: str, field: str) -> str:

@@ -27,6 +27,7 @@ from rules.model import (
     RuleTest,
     SignalUse,
     Signature,
+    Source,
 )
 
 __all__ = ["KEYS", "ONLY_WORDS", "TITLES", "WORDS", "pair", "single"]
@@ -42,6 +43,7 @@ TITLES: Final[Mapping[str, str]] = {
     "items": "Questions",
     "signals": "Signaux",
     "tests": "Essais",
+    "sources": "Sources",
 }
 """Parts in the order in which they are read, as ``vigie protocol explain`` calls them."""
 
@@ -52,6 +54,7 @@ KEYS: Final[Mapping[type[BaseModel], str]] = {
     Feature: "name",
     Item: "name",
     RuleTest: "name",
+    Source: "name",
 }
 """The field by which a part is known; it has no words, since another name is another part."""
 
@@ -67,6 +70,7 @@ WORDS: Final[Mapping[type[BaseModel], Mapping[str, str]]] = {
         "valid_until": "valable jusqu'au",
     },
     Rule: {
+        "title": "titre",
         "problem": "problème",
         "level": "niveau",
         "when": "condition",
@@ -77,6 +81,7 @@ WORDS: Final[Mapping[type[BaseModel], Mapping[str, str]]] = {
         "mark": "marque",
     },
     NonTransmission: {
+        "title": "titre",
         "signals": "signaux",
         "orange_after": "ORANGE après",
         "rouge_after": "ROUGE après",
@@ -127,20 +132,22 @@ WORDS: Final[Mapping[type[BaseModel], Mapping[str, str]]] = {
         "expect": "alertes attendues",
         "verdicts": "verdict",
     },
+    Source: {"reference": ""},
 }
 
 ONLY_WORDS: Final = frozenset(
     {
         "header.version", "header.title", "header.line",
-        "rules.text", "rules.mark", "non_transmission.text", "non_transmission.mark",
+        "rules.title", "rules.text", "rules.mark",
+        "non_transmission.title", "non_transmission.text", "non_transmission.mark",
         "limits.label", "limits.unit", "limits.min", "limits.max", "limits.source", "limits.mark",
         "features.label", "features.mark", "features.unit", "features.decimals", "features.choices",
         "questionnaires.title", "items.label", "items.order", "signals.mark",
     }
 )  # fmt: skip
-"""Fields that cannot change which alerts are raised, nor when; nor can signatures and tests."""
+"""Fields that cannot change which alerts are raised, nor when; nor can signatures, tests and sources."""
 
-_QUOTED = {"text", "label", "title", "line", "source", "name", "role", "series"}
+_QUOTED = {"text", "label", "title", "line", "source", "name", "role", "series", "reference"}
 _NONE = {"default": "à fixer", "clear_when": "condition fausse", "window": "aucune", "limit": "aucune"}
 _VERDICTS = {"true": "vraie", "false": "fausse", "undetermined": "non déterminée"}
 

@@ -9,9 +9,14 @@ from rules.fields import to_sign
 from rules.model import Feature, Limit, Protocol, Rule
 from rules.signature import statement
 
-__all__ = ["Table", "heading", "tables"]
+__all__ = ["Table", "heading", "source_text", "tables"]
 
 TO_SIGN = "à signer"
+_OURS = {
+    "G": "connaissance générale, sans source lue : à signer par un clinicien",
+    "D": "proposition de conception : à signer par un clinicien",
+}
+"""Marks that are of no source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,7 @@ def tables(protocol: Protocol) -> tuple[Table, ...]:
             ("règle", "signaux", "ORANGE après", "ROUGE après", "texte", "marque"),
             tuple(
                 (
-                    s.id,
+                    _named(s.title, s.id),
                     ", ".join(s.signals),
                     s.orange_after.french,
                     s.rouge_after.french,
@@ -89,6 +94,11 @@ def tables(protocol: Protocol) -> tuple[Table, ...]:
                 for name, use in protocol.signals.items()
             ),
         ),
+        Table(
+            "Marques",
+            ("marque", "ce que c'est"),
+            tuple((mark, source_text(protocol, mark)) for mark in protocol.marks),
+        ),
     )
     return tuple(table for table in every if table.rows)
 
@@ -99,13 +109,18 @@ def _rule(rule: Rule) -> tuple[str, ...]:
     return (
         rule.level.word,
         rule.problem,
-        rule.id,
+        _named(rule.title, rule.id),
         _flat(rule.when),
         _flat(end),
         delays,
         rule.text,
         _mark(rule.mark),
     )
+
+
+def _named(title: str | None, rule_id: str) -> str:
+    """Write a rule as `rules.protocol_diff` does: title, then id."""
+    return f"{title} ({rule_id})" if title else rule_id
 
 
 def _limit(limit: Limit) -> tuple[str, ...]:
@@ -136,6 +151,13 @@ def _mark(mark: str | None) -> str:
     if not mark:
         return ""
     return f"{mark}, {TO_SIGN}" if to_sign(mark) else mark
+
+
+def source_text(protocol: Protocol, mark: str) -> str:
+    """Say what a mark of a protocol stands for."""
+    if mark in protocol.sources:
+        return protocol.sources[mark].reference
+    return _OURS.get(mark, "source que ce protocole ne cite pas")
 
 
 def _flat(text: str) -> str:

@@ -81,6 +81,16 @@ def weighed(site, before, after):
         weighs(2, after, 1)
 
 
+def expect_in_force(page):
+    tag = page.locator("h1 .tag")
+    for _ in range(40):
+        if tag.inner_text() == "en vigueur":
+            break
+        page.wait_for_timeout(100)
+        page.reload()
+    expect(tag).to_have_text("en vigueur")
+
+
 def test_from_a_trial_to_the_next_alert(site, signed_in, shot, axe):
     petit = signed_in("dr.petit", forgive="422")
     petit.get_by_role("link", name="Atelier").click()
@@ -89,7 +99,15 @@ def test_from_a_trial_to_the_next_alert(site, signed_in, shot, axe):
     limit = petit.get_by_label("Prise de poids en 3 jours")
     limit.fill("12")
     expect(petit.get_by_role("alert")).to_contain_text("12 kg n’est pas possible")
+    expect(limit).to_have_accessible_description(re.compile("12 kg n’est pas possible"))
+    expect(limit).to_have_value("12")
+    expect(limit).to_have_attribute("aria-invalid", "true")
+    expect(limit).to_be_focused()
+    expect(petit.get_by_role("heading", name="Charge jour après jour")).to_be_visible()
+    axe(petit)
     limit.fill("0,8")
+    expect(petit.get_by_role("alert")).to_have_count(0)
+    expect(petit.locator("#l_gain_3d_kg")).to_have_attribute("aria-invalid", "false")
     expect(petit.get_by_role("heading", name="Alertes gagnées")).to_be_visible()
     expect(petit.locator("#trial")).to_contain_text("Prise de poids en 3 jours : 2 → 0,8 kg")
     petit.locator(".changed-alert summary").first.click(position={"x": 5, "y": 8})
@@ -112,14 +130,13 @@ def test_from_a_trial_to_the_next_alert(site, signed_in, shot, axe):
     roy.get_by_role("row", name="essai").or_(roy.get_by_role("row", name="à signer")).get_by_role(
         "link"
     ).click()
-    roy.get_by_role("button", name="Signer").click()
-    tag = roy.locator("h1 .tag")
-    for _ in range(40):
-        if tag.inner_text() == "en vigueur":
-            break
-        roy.wait_for_timeout(100)
-        roy.reload()
-    expect(tag).to_have_text("en vigueur")
+    roy.get_by_role("button", name="Signer…").click()
+    expect(roy.get_by_role("heading", name="Signer la proposition")).to_be_visible()
+    expect(roy.get_by_role("row", name="Prise de poids en 3 jours")).to_contain_text("0,8")
+    shot(roy, "sign", full_page=True)
+    axe(roy)
+    roy.get_by_role("button", name="Signer", exact=True).click()
+    expect_in_force(roy)
 
     weighed(site, 80.0, 80.9)
     nurse = signed_in("marie")

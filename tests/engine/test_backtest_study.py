@@ -83,6 +83,8 @@ def test_the_page_says_it_all_and_asks_nobody(cohort, tmp_path):
     first = found.comparison.gained["patient"][0]
     assert first in page
     assert "trop peu" in page  # five outcomes
+    assert "Prise de poids en 3 jours <small" in page
+    assert '<th class="n">prise de poids en 3 jours <small class="note">gain_3d_kg</small></th>' in page
 
 
 def test_without_a_change_there_is_nothing_to_compare(cohort, tmp_path):

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from engine import protocols
+from engine.program import Program
 from engine.protocol_tests import run
 from rules.errors import ProtocolError
 
@@ -90,3 +91,14 @@ def test_a_shipped_protocol_is_not_ones_own():
             protocols.load_own(given)
     with pytest.raises(ProtocolError, match="there is no such file"):
         protocols.load_own(Path("nowhere.toml"))
+
+
+def test_the_title_of_a_rule_changes_no_number_that_alerts_are_known_by(other):
+    """An alert's id is made of its rule's key: a rule that is called otherwise raises the same alerts."""
+    titled = other(was='title = "Fièvre"', now='title = "Température haute"')
+    keys = [
+        {row.id: row.key for row in Program([each]).rule_rows}
+        for each in (protocols.load_all(["covidom"])[0], protocols.load_own(titled))
+    ]
+    assert keys[0] == keys[1]
+    assert protocols.load_own(titled).title_of("fever") == "Température haute"

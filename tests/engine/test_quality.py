@@ -1,6 +1,7 @@
 """Data quality: a clean programme has nothing to remark, and each fault is found, with its figures, where it is."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -8,7 +9,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.quality import inspect
+from engine import quality_french
+from engine.quality import SITE_COLUMNS, inspect
+from engine.quality_findings import Finding
 from engine.quality_page import write_page
 from engine.quality_words import KINDS, said
 from engine.replay import replay
@@ -140,10 +143,20 @@ def test_each_fault_is_found_where_it_is(tmp_path, good, kind):
     # The other site is as it was: what is found of it is that the two differ, or of their clocks together.
     assert {f.kind for f in report.findings if f.group == "sud"} <= {"clock_differs"}
     assert said(each) in str(report)
+    french = quality_french.said(each)
+    assert str(each.detail.get("longest", "")) in french
+    assert not re.search(r"\b(the|of|readings|are|rows)\b| [:;?!%]", french), french
 
 
 def test_every_kind_is_tested():
     assert set(FAULTS) | {"disorder_more"} == set(KINDS)
+
+
+def test_the_page_has_its_own_words_for_all_that_the_terminal_says():
+    assert quality_french.KINDS == KINDS
+    assert len(quality_french.COLUMNS) == len(SITE_COLUMNS)
+    more = Finding("disorder_more", "", "", 1200, 1300)
+    assert quality_french.said(more) == "1200 autres fichiers ont des lignes en désordre."
 
 
 def test_a_file_with_every_fault_beside_a_good_one(tmp_path, good):
@@ -191,6 +204,11 @@ def test_json_and_page(tmp_path, good):
     assert page.count("<svg") == 2
     assert all(f"<h2>{name}</h2>" in page for name in ("nord", "sud"))
     assert "http" not in page.replace("http://www.w3.org", "")
+    assert '<html lang="fr">' in page
+    for said_ in ("Qualité des données", "du 20/02/2026 au 10/05/2026", "poids <small", "invraisemblables"):
+        assert said_ in page
+    assert quality_french.said(report.findings[0]) in page
+    assert said(report.findings[0]) not in page
     # The same files give the same bytes.
     look(tmp_path, FAULTS["implausible"][0](good)).write(tmp_path / "again.json")
     assert (tmp_path / "again.json").read_bytes() == (tmp_path / "q.json").read_bytes()

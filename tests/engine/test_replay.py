@@ -210,7 +210,9 @@ def test_a_log_has_a_card_too(cohort, tmp_path):
     card = json.loads((tmp_path / "card.json").read_text())
     assert (card["time_basis"], len(card["input"])) == ("arrival", 32)
     assert not (tmp_path / "quality.json").exists()
-    assert "Data quality" not in (tmp_path / "report.html").read_text()
+    page = (tmp_path / "report.html").read_text()
+    assert "Qualité des données" not in page
+    assert "ordre d’arrivée, comme en direct" in page
 
 
 def test_the_quality_of_what_is_replayed_is_beside_it(year, tmp_path):
@@ -228,6 +230,10 @@ def test_the_quality_of_what_is_replayed_is_beside_it(year, tmp_path):
     assert page.count("<svg") == 3
     assert json.loads((tmp_path / "card.json").read_text())["alerts"] in page
     assert all(firing.rule in page for firing in summary.firings)
+    assert "Prise de poids en 3 jours <small" in page
+    assert '<html lang="fr">' in page
+    assert "Qualité des données" in page
+    assert "une ROUGE est tenue pour close" in page
     assert "non signé" in page
     assert "http" not in page.replace("http://www.w3.org", "")
 

@@ -1,12 +1,22 @@
 import math
 import re
 from decimal import ROUND_HALF_UP, Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rules.explain import UNDETERMINED, figure_text, notice, number_text, sentence, silence_sentence
+from rules.explain import (
+    UNDETERMINED,
+    dates_text,
+    figure_text,
+    moment_text,
+    notice,
+    number_text,
+    sentence,
+    silence_sentence,
+)
 
 
 @pytest.mark.parametrize(
@@ -128,3 +138,14 @@ halves = st.builds(lambda whole, d: (whole + 0.5) / 10**d, st.integers(0, 10**6)
 def test_a_number_is_rounded_as_its_shortest_text_is(value, decimals):
     exact = Decimal(repr(value)).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP)
     assert number_text(value, decimals).replace("\u202f", "").replace(",", ".") == f"{exact:f}"
+
+
+def test_moments_and_dates_are_written_in_one_way():
+    assert moment_text(1_795_784_700_000, ZoneInfo("Europe/Paris")) == "27/11/2026 14:05"
+    assert (
+        dates_text("decompensation 2026-03-02, death 2026-12-31")
+        == "decompensation 02/03/2026, death 31/12/2026"
+    )
+    assert (
+        dates_text("aucune ; 12-34 et 20260302 n’en sont pas") == "aucune ; 12-34 et 20260302 n’en sont pas"
+    )

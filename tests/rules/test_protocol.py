@@ -72,6 +72,32 @@ def test_hash_is_of_the_content(world, good, protocol):
     assert world.loads(good.replace("4d", "5d")).hash != protocol.hash
 
 
+def test_a_protocol_without_titles_keeps_its_hash_and_shows_identifiers(world, good, protocol):
+    assert protocol.hash == "30fea9cb316e7090"  # from before there were titles: signatures of then hold
+    assert [protocol.title_of(name) for name in ("gain", "no_weight_rouge")] == ["gain", "no_weight_rouge"]
+    titled = world.loads(
+        good.replace('id = "gain"', 'id = "gain"\ntitle = "Prise de poids"').replace(
+            'id = "no_weight"', 'id = "no_weight"\ntitle = "Aucun poids reçu"'
+        )
+    )
+    assert titled.hash != protocol.hash
+    said = [titled.title_of(name) for name in ("gain", "no_weight_rouge", "no_weight_orange", "gone")]
+    assert said == ["Prise de poids", "Aucun poids reçu, ROUGE", "Aucun poids reçu, ORANGE", "gone"]
+
+
+def test_a_source_is_named_by_one_mark_and_cited_in_words(world, good):
+    at = good.index("[signals.weight]")
+    with pytest.raises(ProtocolError) as caught:
+        world.loads(good[:at] + '[sources]\nS1x = "A, B, 2020"\nG = "C"\nS2 = 3\n\n' + good[at:])
+    assert [(each.line, each.key) for each in caught.value.mistakes] == [
+        (8, "sources.S1x.name"),
+        (9, "sources.G.name"),
+        (10, "sources.S2.reference"),
+    ]
+    with pytest.raises(ProtocolError, match="sources: is not a table"):
+        world.loads('sources = "S17"\n' + good)
+
+
 SIGNED = 'signature = { name = "Dr A. Martin", role = "cardiologue", date = 2026-11-02, hash = "%s" }'
 
 

@@ -24,8 +24,9 @@ from rules.model import (
     RuleTest,
     SignalUse,
     Signature,
+    Source,
 )
-from rules.protocol_diff import as_json, differences, report
+from rules.protocol_diff import as_json, differences, marks, report
 from rules.protocol_words import KEYS, ONLY_WORDS, TITLES, WORDS
 
 SHIPPED = Path(__file__).resolve().parents[2] / "rules" / "protocols"
@@ -34,15 +35,16 @@ WORDS_OF = {
     for part, model in {
         "header": Header, "rules": Rule, "non_transmission": NonTransmission, "limits": Limit, "features": Feature,
         "questionnaires": Questionnaire, "items": Item, "signals": SignalUse, "tests": RuleTest,
+        "sources": Source,
     }.items()
 }  # fmt: skip
 LISTS = ("rules", "non_transmission", "tests")
-TABLES = ("limits", "features", "questionnaires", "signals")
+TABLES = ("limits", "features", "questionnaires", "signals", "sources")
 
 number = st.floats(allow_nan=False, allow_infinity=False, width=32)
 whole = st.integers(0, 4095)
 duration = st.builds(Duration, st.integers(1, 999), st.sampled_from("dhm"))
-words = st.text(min_size=1, max_size=30).filter(str.strip)  # blanks alone no field may be
+words = st.text(min_size=1, max_size=30).filter(str.strip)  # as `Line` wants it: blank is no text
 KINDS = {
     "default": number, "min": number, "max": number, "readings_per_day": number, "max_step_per_day": number,
     "per_day": number, "code": whole, "low": whole, "high": whole, "decimals": whole,
@@ -292,6 +294,37 @@ def test_two_tests_of_one_name_are_two(world, good, protocol):
     twice = world.loads(good + good[good.index("[[tests]]") :])
     (found,) = differences(protocol, twice, world.signals)
     assert (found.part, found.key, found.change) == ("tests", "gain (2)", "added")
+
+
+def test_another_reference_of_a_mark_is_told_and_changes_no_alert(world, good, protocol):
+    sources = '[sources]\nS17 = "ESC, Weight gain, 2020"\n\n'
+    at = good.index("[signals.weight]")
+    cited = world.loads(good[:at] + sources + good[at:])
+    (found,) = differences(protocol, cited, world.signals)
+    assert (found.part, found.key, found.change, found.alerts) == ("sources", "S17", "added", False)
+    newer = world.loads(good[:at] + sources.replace("2020", "2024") + good[at:])
+    (found,) = differences(cited, newer, world.signals)
+    assert found.text == "S17 : « ESC, Weight gain, 2020 » → « ESC, Weight gain, 2024 »"
+
+
+def test_the_marks_that_differences_speak_of_have_their_key(world, good, protocol):
+    at = good.index("[signals.weight]")
+    cited = good[:at] + '[sources]\nS23 = "Black, BEAT-HF, 2014"\n\n' + good[at:].replace('"S17"', '"S23"')
+    newer = world.loads(cited)
+    found = differences(protocol, newer, world.signals)
+    key = {"S17": "source que ce protocole ne cite pas", "S23": "Black, BEAT-HF, 2014"}
+    assert marks(protocol, newer, found) == key
+    assert "  S23 : Black, BEAT-HF, 2014" in report(protocol, newer, found).splitlines()
+    without = world.loads(good.replace("default = 2.0", "default = 2.5"))
+    assert "Marques" not in report(protocol, without, differences(protocol, without, world.signals))
+    fewer = world.loads(
+        good.replace(
+            "[features.pain]",
+            '[features.more]\nsignal = "tired"\nstat = "last"\nlabel = "plus"\nmark = "D"\n\n[features.pain]',
+        )
+    )
+    (found,) = differences(protocol, fewer, world.signals)
+    assert marks(protocol, fewer, [found]) == {"D": "proposition de conception : à signer par un clinicien"}
 
 
 def test_no_field_of_a_protocol_is_without_words():

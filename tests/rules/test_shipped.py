@@ -100,6 +100,21 @@ def test_texts_are_short_whole_and_french(shipped):
         assert not re.search(r"[{}]| [:;?!%»]", text)
 
 
+def test_every_source_is_cited_once_and_used(shipped):
+    assert {*shipped.sources} == {*shipped.marks} - {"G", "D"}
+    for source in shipped.sources.values():
+        assert re.search(r"(19|20)\d\d|\.org", source.reference), source  # a year, or a page that has none
+
+
+def test_every_rule_has_a_short_title_of_its_own(shipped):
+    titles = [each.title for each in (*shipped.rules, *shipped.non_transmission)]
+    assert len({*titles}) == len(titles)
+    for title in titles:
+        assert title[0].isupper()
+        assert len(title) <= 45, title
+        assert not re.search(r"_|\.$", title), title
+
+
 @pytest.mark.parametrize("name", ["mute", "disable", "enabled"])
 def test_no_protocol_mentions_muting(shipped, name):
     assert name not in shipped.model_dump_json()

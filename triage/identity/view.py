@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from rules.explain import moment_text
 from triage.identity.person import Person
 from triage.identity.register import Changed, Followed, Stayed
 
@@ -33,7 +34,13 @@ def table(patients: Sequence[Followed], persons: Persons, zone: ZoneInfo) -> Ren
     for name in [*names, *(["Nom", "Prénom", "Né(e) le", "Téléphones"] if persons else [])]:
         drawn.add_column(name, no_wrap=name == "Patient")
     for each in patients:
-        cells = [each.id, each.cell, ", ".join(each.protocols), _status(each), _day(_since(each), zone)]
+        cells = [
+            each.id,
+            each.cell,
+            ", ".join(each.protocols),
+            _status(each),
+            moment_text(_since(each), zone),
+        ]
         if persons:
             person, _ = persons[each.id]
             cells += [_names(person), person.given_name, f"{person.birth_date:%d/%m/%Y}", _joined(person)]
@@ -57,10 +64,10 @@ def card(
         ("Langue", patient.language),
         ("Fuseau horaire", patient.zone or "celui de la cellule"),
         ("Statut", _status(patient)),
-        ("Inscription", f"{_day(patient.enrolled_ms, zone)} par {patient.enrolled_by}"),
+        ("Inscription", f"{moment_text(patient.enrolled_ms, zone)} par {patient.enrolled_by}"),
     ]
     if patient.closed_ms is not None:
-        rows.append(("Clôture", f"{_day(patient.closed_ms, zone)} par {patient.closed_by}"))
+        rows.append(("Clôture", f"{moment_text(patient.closed_ms, zone)} par {patient.closed_by}"))
     for person, reason in persons.values():
         rows += [
             ("INS", f"{person.ins} ({person.ins_oid})"),
@@ -77,13 +84,13 @@ def card(
         facts.add_row(*map(Text, row))
     cells = Table("Cellule", "Du", "Au", title="Cellules", title_justify="left", box=box.HORIZONTALS)
     for stay in stays:
-        until = "" if stay.until_ms is None else _day(stay.until_ms, zone)
-        cells.add_row(*map(Text, (stay.cell, _day(stay.from_ms, zone), until)))
+        until = "" if stay.until_ms is None else moment_text(stay.until_ms, zone)
+        cells.add_row(*map(Text, (stay.cell, moment_text(stay.from_ms, zone), until)))
     acts = Table("Quand", "Qui", "Quoi", "Champs", title="Actes", title_justify="left", box=box.HORIZONTALS)
     for change in changes:
         who = change.by if change.by == change.login else f"{change.by} ({change.login})"
         fields = ", ".join(_field(each, shown=bool(persons)) for each in change.fields)
-        acts.add_row(*map(Text, (_day(change.at_ms, zone), who, _ACTIONS[change.action], fields)))
+        acts.add_row(*map(Text, (moment_text(change.at_ms, zone), who, _ACTIONS[change.action], fields)))
     return Group(facts, cells, acts)
 
 
@@ -143,10 +150,6 @@ def _field(changed: Mapping[str, Any], *, shown: bool) -> str:
     if not shown:
         return str(changed["field"])
     return f"{changed['field']} : {changed['before'] or '–'} → {changed['after'] or '–'}"
-
-
-def _day(t_ms: int, zone: ZoneInfo) -> str:
-    return f"{datetime.fromtimestamp(t_ms / 1000, zone):%d/%m/%Y %H:%M}"
 
 
 def _iso(t_ms: int) -> str:

@@ -1,6 +1,10 @@
-"""The pages of the demonstration: two cells, accounts for who tries them, and the clock of its patients."""
+"""The pages of the demonstration: two cells, accounts for who tries them, and the clock of its patients.
+
+Who is signed in stays so by the machine's clock, however fast that of the patients runs.
+"""
 
 import secrets
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -60,7 +64,7 @@ def pages(store: Store, folder: Path, patients: Sequence[str], now_ms: Callable[
     patients : sequence of str
         Of whom every third is in the second cell.
     now_ms : callable
-        The clock of the patients, ms UTC.
+        The clock of the patients, ms UTC, which may run faster than ours.
     """
     enrolled = {
         patient: Enrolled(tuple(shipped()), SUD if i % 3 == 2 else NORD) for i, patient in enumerate(patients)
@@ -69,7 +73,7 @@ def pages(store: Store, folder: Path, patients: Sequence[str], now_ms: Callable[
     people = People(store.engine, seal.load(folder / "web.key"), second_required=False)
     password = f"demo-{secrets.token_hex(4)}"
     for account in ACCOUNTS:
-        _enter(people, account, password, now_ms())
+        _enter(people, account, password)
     settings, _ = load()
     with ExitStack() as stack:
         source = Source(folder / "log", folder / "workshop", tuple(shipped()))
@@ -88,8 +92,9 @@ def pages(store: Store, folder: Path, patients: Sequence[str], now_ms: Callable[
         yield Shown(at.address, password)
 
 
-def _enter(people: People, account: NewAccount, password: str, now_ms: int) -> None:
+def _enter(people: People, account: NewAccount, password: str) -> None:
     """Make an account with a password of its own, as its person would at the first sign-in."""
+    now_ms = time.time_ns() // 1_000_000
     try:
         once = people.create(account, "shell:demo", now_ms)
     except PeopleError:

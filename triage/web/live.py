@@ -155,7 +155,7 @@ def routes(site: Site, hub: Hub) -> APIRouter:
                     # By the clock, however much happens meanwhile. A page that is open is no sign of life: the session
                     # of a screen that nobody uses ends.
                     looked = monotonic()
-                    person = await asyncio.to_thread(site.people.who, token, site.now_ms(), touch=False)
+                    person = await asyncio.to_thread(site.people.who, token, site.wall_ms(), touch=False)
                     if person is None or await request.is_disconnected():
                         return
                 event.clear()

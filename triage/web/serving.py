@@ -241,7 +241,7 @@ def served(site: Site, settings: Settings, *others: tuple[float, Callable[[], ob
     teller = Teller(site.store.engine, again_ms)
     clockwork = Clockwork(
         site.desk,
-        (SWEEP_S, lambda: site.people.sweep(site.now_ms())),
+        (SWEEP_S, lambda: site.people.sweep(site.wall_ms())),
         (SAY_AGAIN_S, lambda: site.limit_desk.say_again(again_ms)),
         (TICK_S, site.proposals.begin),
         (TICK_S, lambda: teller.tell(site.now_ms())),

@@ -56,6 +56,9 @@ CURVES_MS: Final = 20_000
 CURVES: Final = 100
 """Patients whose curves are kept."""
 
+SILENCE: Final = {"silence_h": "durée sans mesure", "after_h": "durée sans mesure, au plus"}
+"""The figures of an alert for want of transmission (`engine.report`), which no protocol names."""
+
 PLOTTED: Final = tuple(signal for signal in SIGNALS if signal.kind is Kind.SPOT)
 """Signals that a patient's page has a curve of, where there is a reading."""
 
@@ -102,7 +105,10 @@ class Site:
     https : bool
         Whether browsers reach it by HTTPS.
     now_ms : callable
-        The clock, ms UTC.
+        The clock of the cell, ms UTC: of its patients, of the work on lines, of what is shown.
+    wall_ms : callable
+        The clock of the machine, ms UTC: of sessions, lock-outs, second factors, tokens, links and openings. A
+        demonstration runs its cell's time many times as fast, and nobody's session with it.
     programs : Attempts
         How often programs may ask: for each account, and in all.
     workshop : Workshop, optional
@@ -125,6 +131,7 @@ class Site:
     seal: Seal | None = None
     https: bool = False
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     programs: Attempts = field(default_factory=lambda: Attempts(a_minute=1200, a_second=100, burst=2000))
     workshop: Workshop | None = None
     outcomes_file: Path | None = None
@@ -148,6 +155,8 @@ class Site:
         self._templates.filters.update(self.words.filters())
         self._titles = {protocol.id: protocol.title for protocol in self.protocols}
         self._templates.filters["protocol_title"] = lambda name: self._titles.get(name, name)
+        self._templates.filters["rule_title"] = self.rule_title
+        self._templates.filters["figure_label"] = self.figure_label
 
     # Who ---------------------------------------------------------------------------------------------------------
 
@@ -159,7 +168,7 @@ class Site:
         NotSignedInError
         """
         token = request.cookies.get(COOKIE, "")
-        person = self.people.who(token, self.now_ms()) if token else None
+        person = self.people.who(token, self.wall_ms()) if token else None
         if person is None:
             here = quote(_here(request))
             msg = f"/connexion?vers={here}"
@@ -218,7 +227,7 @@ class Site:
         """Say whether somebody may see a patient: one of their cells, or opened with a reason."""
         if reads(person, cell, patient):
             return True
-        return reads(person, cell, patient, self.people.openings(person, self.now_ms()))
+        return reads(person, cell, patient, self.people.openings(person, self.wall_ms()))
 
     def cell_of(self, patient: str) -> str:
         """Give a patient's cell."""
@@ -275,6 +284,21 @@ class Site:
     def last(self, patient: str) -> dict[int, float]:
         """Give a patient's last value of each signal, by its code."""
         return {curve.signal.code: float(curve.value[-1]) for curve in self.curves(patient)}
+
+    def rule_title(self, rule: str, protocol: str) -> str:
+        """Say what people call a rule; of one that is no longer there its id."""
+        found = self._protocol(protocol)
+        return rule if found is None else found.title_of(rule)
+
+    def figure_label(self, name: str, protocol: str) -> str:
+        """Say what a feature or a limit of an alert is; of one that is no longer there its name."""
+        found = self._protocol(protocol)
+        if found is None or name not in {*found.features, *found.limits}:
+            return SILENCE.get(name, name)
+        return found.figure(name).label
+
+    def _protocol(self, name: str) -> Protocol | None:
+        return next((each for each in self.protocols if each.id == name), None)
 
     def limits(self, patient: str, cell: str) -> list[tuple[Protocol, list[Standing]]]:
         """Give, for each protocol of a patient, each limit in force."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from rules.explain import limit_text
+from rules.explain import dates_text, limit_text, moment_text
 from rules.levels import Level
 from triage.view import SHAPES, since, time_left
 from triage.work.states import OUTCOMES, REASONS, Outcome, Reason, State
@@ -61,7 +61,7 @@ ACTIONS: Final = {
     "mute_ended": "Fin de sourdine",
     "forgotten": "Retrouvée par le contrôle",
     "limit set": "Limite changée",
-    "limit taken back": "Limite reprise",
+    "limit taken back": "Limite personnelle retirée",
     "note": "Note",
 }
 """What the thread of a patient calls an action of `triage.work.timeline.TOLD`."""
@@ -84,6 +84,7 @@ class Words:
             "moment": self.moment,
             "hour": self.hour,
             "iso": self.iso,
+            "dates": dates_text,
             "level_word": lambda level: Level(level).word,
             "level_class": lambda level: Level(level).name.lower(),
             "shape": lambda level: SHAPES[Level(level)],
@@ -94,13 +95,14 @@ class Words:
             "b64": lambda text: base64.b64encode(text.encode()).decode(),
             "figure": figure,
             "exact": exact,
+            "changed_to": changed_to,
             "capitalize_first": lambda text: text[:1].upper() + text[1:],
             "thousands": lambda count: f"{count:,}".replace(",", "\N{NARROW NO-BREAK SPACE}"),
         }
 
     def moment(self, t_ms: int | None) -> str:
         """Say a day and a time: 27/11/2026 14:05."""
-        return "" if t_ms is None else f"{self._local(t_ms):%d/%m/%Y %H:%M}"
+        return "" if t_ms is None else moment_text(t_ms, self.zone)
 
     def hour(self, t_ms: int | None) -> str:
         """Say a time of day."""
@@ -141,6 +143,13 @@ def exact(value: float | None, unit: str = "") -> str:
         return "–"
     text = limit_text(value)
     return f"{text}\N{NO-BREAK SPACE}{unit}" if unit not in {"", "1"} else text
+
+
+def changed_to(value: float | None, unit: str = "") -> str:
+    """Say to what a patient's limit was changed; without a value it was withdrawn, and what is below it holds again."""
+    if value is None:
+        return "limite personnelle retirée (celle de la cellule ou du protocole vaut de nouveau)"
+    return figure(value, unit)
 
 
 def figure(value: float | None, unit: str = "") -> str:

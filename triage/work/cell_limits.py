@@ -35,7 +35,7 @@ from triage import database
 from triage.work import outgoing
 from triage.work.tables import CELL_LIMIT, CELL_LIMIT_SAID, FOLLOWED, Desk
 
-__all__ = ["Held", "Teller", "heard", "in_force", "newest", "put", "reached", "steps"]
+__all__ = ["Held", "Teller", "followers", "heard", "in_force", "newest", "put", "reached", "steps"]
 
 AT_ONCE: Final = 1000
 """Patients told in one transaction."""
@@ -107,12 +107,17 @@ def steps(connection: Connection, patient: str, protocol: str, name: str) -> lis
     return [(t_ms, value) for t_ms, value in connection.execute(query)]
 
 
+def followers(connection: Connection, cell: str, protocol: str) -> set[str]:
+    """Give the patients of a cell who are followed by a protocol."""
+    query = select(FOLLOWED.c.patient).where(_present(protocol), FOLLOWED.c.cell == cell)
+    return set(connection.scalars(query))
+
+
 def reached(engine: Engine, cell: str, protocol: str, names: Sequence[str]) -> tuple[int, int]:
     """Give how many patients of a cell have heard its limits as they are, all of these, and how many there are."""
     with engine.connect() as connection:
         held = newest(connection, cell)
-        of = select(FOLLOWED.c.patient).where(_present(protocol), FOLLOWED.c.cell == cell)
-        everyone = connection.scalar(select(func.count()).select_from(of.subquery())) or 0
+        everyone = len(followers(connection, cell, protocol))
         told = everyone
         for name in names:
             limit = held.get((cell, protocol, name))

@@ -29,7 +29,7 @@ from triage.work.cells import cell_of
 from triage.work.states import ChangedError, MoveError
 from triage.work.tables import LIMIT_CHANGE, LimitChange
 
-__all__ = ["LimitDesk", "Standing", "check", "number", "words"]
+__all__ = ["Concerned", "LimitDesk", "Standing", "check", "number", "words"]
 
 _AGAIN_AT_ONCE = 500
 _LEAST_REASON = 3
@@ -48,6 +48,14 @@ class Standing:
     origin: str
     changed: bool
     version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Concerned:
+    """Whom limits of a cell are for: how many patients, and of each limit how many have their own, which stays."""
+
+    patients: int
+    own: dict[str, int]
 
 
 class LimitDesk:
@@ -108,6 +116,27 @@ class LimitDesk:
             for name in protocol.limits
             if name not in alone
         ]
+
+    def concerned(self, cell: str, protocol: Protocol, names: Sequence[str]) -> Concerned:
+        """Count whom some limits of a cell would be for."""
+        with self._engine.connect() as connection:
+            patients = cell_limits.followers(connection, cell, protocol.id)
+            newest = [
+                _change(row)
+                for row in connection.execute(
+                    select(LIMIT_CHANGE).where(LIMIT_CHANGE.c.id.in_(_newest()))
+                    .where(LIMIT_CHANGE.c.protocol == protocol.id, LIMIT_CHANGE.c.name.in_(names))
+                )
+            ]  # fmt: skip
+        own: dict[str, set[str]] = {
+            name: {each for each in patients if self._book.of_patient(protocol.id, name, each)}
+            for name in names
+        }
+        for each in newest:
+            limit = protocol.limits[each.name]
+            if each.patient in patients and each.value is not None and limit.min <= each.value <= limit.max:
+                own[each.name].add(each.patient)
+        return Concerned(len(patients), {name: len(whose) for name, whose in own.items()})
 
     def held(self, cell: str) -> dict[tuple[str, str], float]:
         """Give the limits of a cell that proposals have put in force, by (protocol, limit)."""
@@ -259,13 +288,10 @@ class LimitDesk:
 
         The log does not keep everything for ever, and a state that is made anew from it must find every limit there.
         """
-        newest = select(func.max(LIMIT_CHANGE.c.id)).group_by(
-            LIMIT_CHANGE.c.patient, LIMIT_CHANGE.c.protocol, LIMIT_CHANGE.c.name
-        )
         now_ms = self._now_ms()
         query = (
             select(LIMIT_CHANGE)
-            .where(LIMIT_CHANGE.c.id.in_(newest), LIMIT_CHANGE.c.value.is_not(None))
+            .where(LIMIT_CHANGE.c.id.in_(_newest()), LIMIT_CHANGE.c.value.is_not(None))
             .where(LIMIT_CHANGE.c.said_ms < now_ms - every_ms)
             .order_by(LIMIT_CHANGE.c.id)
             .limit(_AGAIN_AT_ONCE)
@@ -278,6 +304,12 @@ class LimitDesk:
             said = update(LIMIT_CHANGE).where(LIMIT_CHANGE.c.id.in_([each.id for each in rows]))
             connection.execute(said.values(said_ms=now_ms))
         return len(rows)
+
+
+def _newest() -> Select[Any]:
+    """Give the newest change of each limit of each patient."""
+    of = (LIMIT_CHANGE.c.patient, LIMIT_CHANGE.c.protocol, LIMIT_CHANGE.c.name)
+    return select(func.max(LIMIT_CHANGE.c.id)).group_by(*of)
 
 
 _CHANGED = "cette limite a changé depuis que vous l’avez affichée : relisez-la"
@@ -313,7 +345,7 @@ def _possible(now: Standing, value: float | None, version: int | None) -> None:
     if version is not None and version != now.version:
         raise ChangedError(_CHANGED)
     if value is None and not now.changed:
-        msg = "cette limite n’a pas été changée pour ce patient : il n’y a rien à reprendre"
+        msg = "cette limite n’a pas été changée pour ce patient : il n’y a rien à retirer"
         raise MoveError(msg)
     if value is not None and now.changed and value == now.value:
         msg = "c’est déjà la limite en vigueur"

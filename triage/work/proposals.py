@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, func, select, update
+from sqlalchemy import Connection, Engine, func, null, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ingest.packet import MAX_AUTHOR
@@ -85,7 +85,11 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A proposal as it is; times in ms UTC. `study`: the figures of its trial."""
+    """A proposal as it is; times in ms UTC.
+
+    `study`: the figures of its trial. `shadow_ms`, `shadow_until_ms`: from when until when it ran in the shadow;
+    `shadow_kept`: what that found day by day, where it was kept.
+    """
 
     id: int
     cell: str
@@ -105,7 +109,14 @@ class Proposal:
     ended_ms: int | None
     ended_reason: str | None
     shadow_ms: int | None
+    shadow_until_ms: int | None
+    shadow_kept: dict[str, Any] | None
     study: dict[str, Any]
+
+    @property
+    def in_shadow(self) -> bool:
+        """Whether it runs in the shadow now."""
+        return self.shadow_ms is not None and self.shadow_until_ms is None
 
 
 class Proposals:
@@ -242,7 +253,7 @@ class Proposals:
             if each.author == who:
                 msg = "c’est la vôtre : retirez-la"
                 raise MoveError(msg)
-            return self._ended(Stage.REFUSED, who, said)
+            return self._ended(each, Stage.REFUSED, who, said)
 
         self._move(number, who, "limits refused", version, move, reason=said)
 
@@ -252,7 +263,7 @@ class Proposals:
 
         def move(_connection: Connection, each: Proposal) -> dict[str, Any]:
             _legal(each, (Stage.PROPOSED, Stage.SIGNED))
-            return self._ended(Stage.WITHDRAWN, who, said)
+            return self._ended(each, Stage.WITHDRAWN, who, said)
 
         self._move(number, who, "limits withdrawn", version, move, reason=said)
 
@@ -270,7 +281,7 @@ class Proposals:
                 connection, each.cell, each.protocol, self._former(connection, each),
                 author=who, reason=said, proposal=number, now_ms=self._now_ms(),
             )  # fmt: skip
-            return self._ended(Stage.TAKEN_BACK, who, said)
+            return self._ended(each, Stage.TAKEN_BACK, who, said)
 
         self._move(number, who, "limits taken back", version, move, reason=said)
 
@@ -279,9 +290,21 @@ class Proposals:
 
         def move(_connection: Connection, each: Proposal) -> dict[str, Any]:
             _legal(each, (Stage.PROPOSED, Stage.SIGNED))
-            return {"shadow_ms": self._now_ms() if on else None}
+            if not on:
+                return self._no_shadow(each)
+            return {"shadow_ms": self._now_ms(), "shadow_until_ms": None, "shadow_kept": null()}
 
         self._move(number, who, "shadow begun" if on else "shadow ended", version, move)
+
+    def keep_shadow(self, number: int, days: Sequence[Mapping[str, Any]]) -> None:
+        """Keep what a shadow that has ended found, once: the log that it is counted from forgets."""
+        ended = PROPOSAL.c.shadow_until_ms.is_not(None) & PROPOSAL.c.shadow_kept.is_(None)
+        with database.writing(self._engine) as connection:
+            connection.execute(
+                update(PROPOSAL)
+                .where(PROPOSAL.c.id == number, ended)
+                .values(shadow_kept={"days": [dict(day) for day in days]})
+            )
 
     def begin(self) -> int:
         """Put in force what is signed and whose moment has come; give how many. For the clockwork."""
@@ -298,13 +321,13 @@ class Proposals:
             try:
                 self._still(each)
             except MoveError as error:
-                return self._ended(Stage.LAPSED, _VIGIE, str(error)) | {"action": "limits lapsed"}
+                return self._ended(each, Stage.LAPSED, _VIGIE, str(error)) | {"action": "limits lapsed"}
             cell_limits.put(
                 connection, each.cell, each.protocol, {change.name: change.after for change in each.changes},
                 author=_author(each.author, each.signer or ""), reason=each.comment, proposal=each.id,
                 now_ms=self._now_ms(),
             )  # fmt: skip
-            return {"state": Stage.IN_FORCE, "shadow_ms": None}
+            return {"state": Stage.IN_FORCE, **self._no_shadow(each)}
 
         begun = 0
         for number, version in due:
@@ -347,9 +370,13 @@ class Proposals:
     ) -> None:
         audit.append(connection, self._now_ms(), [Deed(who, action, f"proposal {number}", cell, details)])
 
-    def _ended(self, stage: Stage, who: str, reason: str) -> dict[str, Any]:
-        ended = {"ended_by": who, "ended_ms": self._now_ms(), "ended_reason": reason, "shadow_ms": None}
-        return {"state": stage, **ended}
+    def _ended(self, each: Proposal, stage: Stage, who: str, reason: str) -> dict[str, Any]:
+        ended = {"ended_by": who, "ended_ms": self._now_ms(), "ended_reason": reason}
+        return {"state": stage, **ended, **self._no_shadow(each)}
+
+    def _no_shadow(self, each: Proposal) -> dict[str, Any]:
+        """End the shadow where it runs; what it found can still be read."""
+        return {"shadow_until_ms": self._now_ms()} if each.in_shadow else {}
 
     def _still(self, each: Proposal) -> None:
         """Refuse a proposal that would change something else than what was tried."""

@@ -142,7 +142,11 @@ class Proposal(Base):
     ended_ms: Mapped[int | None]
     ended_reason: Mapped[str | None]
     shadow_ms: Mapped[int | None]
-    """Since when it runs in the shadow; null: it does not."""
+    """Since when it runs in the shadow, or ran; null: it never did."""
+    shadow_until_ms: Mapped[int | None]
+    """Until when it ran; null: it runs, or never did."""
+    shadow_kept: Mapped[dict[str, Any] | None]
+    """``{"days": [{"day", "base", "changed", "gained", "lost"}]}``: what a shadow that ended was seen to have found."""
     study: Mapped[dict[str, Any]]
     report: Mapped[bytes] = mapped_column(LargeBinary)
     """The page of the trial, by zlib."""

@@ -25,10 +25,10 @@ def test_a_cardiologist_changes_it_and_everybody_of_the_cell_sees_who_did(site):
     with site.client("dr.petit") as client:
         page = client.get(PATH.format(0, "gain_3d_kg")).text
         assert "De 0,5 à 5\N{NO-BREAK SPACE}kg" in page
-        assert "Revenir" not in page
+        assert "Retirer la limite personnelle" not in page
         answer = send(site, client, 0)
         assert (answer.status_code, answer.headers["location"]) == (303, "/patients/P0")
-        assert "Revenir" in client.get(PATH.format(0, "gain_3d_kg")).text
+        assert "Retirer la limite personnelle" in client.get(PATH.format(0, "gain_3d_kg")).text
     with site.client("marie") as client:
         page = client.get("/patients/P0").text
     assert re.search(r"1,5\s?kg</td><td>patient, dr.petit, \d\d/\d\d/\d{4} : poids sec revu", page)
@@ -46,7 +46,14 @@ def test_she_takes_it_back(site):
         answer = send(site, client, 3, value="", reason="essai terminé", version="1", back="yes")
         assert answer.status_code == 303
         page = client.get("/patients/P3").text
-    assert "reprise : essai terminé" in page
+        own = client.get(PATH.format(3, "gain_3d_kg")).text
+    withdrawn = (
+        "limite personnelle retirée (celle de la cellule ou du protocole vaut de nouveau) : essai terminé"
+    )
+    assert withdrawn in page
+    assert withdrawn in own
+    assert "Limite personnelle retirée : prise de poids en 3 jours" in page
+    assert "eprise" not in page
     assert re.search(r"prise de poids en 3 jours</a></th><td>2\s?kg</td><td>défaut du protocole", page)
 
 

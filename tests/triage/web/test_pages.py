@@ -87,6 +87,19 @@ def test_a_rouge_from_the_queue_to_its_end(site):
     assert actions == ["patient seen", "closed", "called", "claimed"]
 
 
+def test_rules_and_figures_are_called_by_their_names_with_identifiers_beside(site):
+    site.opened("P31", rule="weight_gain_3d")
+    site.opened("P31", rule="a_rule_of_before", problem="before-P31")
+    named = 'Prise de poids en 3 jours <small class="muted">{}</small>'
+    with site.client("marie") as client:
+        patient, load = client.get("/patients/P31").text, client.get("/cellule").text
+    assert "Règle : " + named.format("weight_gain_3d") in patient
+    assert '<th scope="row">' + named.format("gain_3d_kg") in patient
+    assert "Règle : a_rule_of_before, " in patient
+    assert '<th scope="row">' + named.format("weight_gain_3d") in load
+    assert '<th scope="row">a_rule_of_before</th>' in load
+
+
 def test_the_second_of_two_nurses_is_told_who_has_it_and_may_take_it_over(site):
     episode = site.opened("P3")
     with site.client("marie") as marie, site.client("paul") as paul:

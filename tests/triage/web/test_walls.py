@@ -44,6 +44,7 @@ OF_NO_PATIENT = {
     "/atelier/{protocol}/proposer": "of a cell",
     "/atelier/propositions/{number}": "of a cell",
     "/atelier/propositions/{number}/essai.html": "of a cell",
+    "/atelier/propositions/{number}/signer": "of a cell",
     "/atelier/propositions/{number}/{act}": "of a cell",
 }
 
@@ -98,10 +99,10 @@ def asked(site):
 @pytest.fixture
 def still(site):
     """Let no minute pass meanwhile: once a minute the time of the last request is written."""
-    at, before = site.site.now_ms(), site.site.now_ms
-    site.site.now_ms = lambda: at
+    at, before = site.site.now_ms(), (site.site.now_ms, site.site.wall_ms)
+    site.site.now_ms = site.site.wall_ms = lambda: at
     yield
-    site.site.now_ms = before
+    site.site.now_ms, site.site.wall_ms = before
 
 
 def filled(path, patient, line):

@@ -8,7 +8,7 @@ import pytest
 
 from engine.enrolment import Enrolled
 from engine.protocols import find, load_candidates
-from engine.workshop import Source, Workshop
+from engine.workshop import Question, Source, Workshop
 from ingest import simulator
 from ingest.simulator.truth import patient_ids
 from triage.work import cells, outgoing
@@ -16,6 +16,7 @@ from triage.work.proposals import Stage
 
 HEART = "insuffisance_cardiaque"
 PATIENTS = patient_ids(np.arange(24))
+DAY = 86_400_000
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,10 @@ def atelier(site, log):
     cells.take(site.queue.engine, enrolled)
     text = find(HEART).read_text(encoding="utf-8")
     other = log.parent / "other.toml"
-    other.write_text(text.replace('version = "0.1.0"', 'version = "0.2.0"', 1), encoding="utf-8")
+    text = text.replace('version = "0.1.0"', 'version = "0.2.0"', 1).replace(
+        'mark = "S17 S18"', 'mark = "S18"', 1
+    )
+    other.write_text(text, encoding="utf-8")
     site.site.candidates = tuple(load_candidates([other], site.site.protocols))
     source = Source(log, log.parent / "kept", (HEART, "covidom"), candidates=((HEART, str(other)),))
     site.site.workshop = Workshop(source)
@@ -43,7 +47,7 @@ def atelier(site, log):
 
 
 def tried(site, client, cell="Nord", what="essai", htmx=True, **limits):
-    shown = {"gain_3d_kg": "2", "gain_7d_kg": "2,72", "spo2_low": "92"}
+    shown = {"gain_3d_kg": "2", "gain_7d_kg": "2,72", "spo2_low": "93"}
     fields = {f"l_{name}": value for name, value in limits.items()}
     fields |= {f"s_{name}": shown[name] for name in limits}
     headers = {"hx-request": "true"} if htmx else {}
@@ -77,6 +81,8 @@ def test_a_limit_is_tried_on_the_patients_of_the_cell(atelier):
         assert "<html" not in lower.text
         assert counts(lower.text)["gagnées"] > 0
         assert "Prise de poids en 3 jours : 2 → 1,2 kg" in lower.text
+        assert re.search(r'<span class="muted">\d\d/\d\d/2026 \d\d:\d\d</span>', lower.text)
+        assert not re.search(r"\b2026-\d\d-\d\d\b", lower.text)
         other = tried(atelier, client, cell="Sud", gain_3d_kg="1,2")
         assert "8 patients de la cellule" in other.text
         named = set(re.findall(r"/patients/(\w+)", lower.text))
@@ -104,15 +110,39 @@ def test_what_nobody_changed_is_not_tried(atelier):
         )
 
 
-def test_what_is_not_legal_is_said_beside_the_form(atelier):
+def errors(page):
+    return dict(re.findall(r'<span class="error" id="e_(\w+)" role="alert"[^>]*>([^<]+)</span>', page))
+
+
+@pytest.mark.parametrize("htmx", [False, True])
+def test_what_is_not_legal_is_said_beside_its_field_and_the_rest_is_tried(atelier, htmx):
     with atelier.client("dr.petit") as client:
-        answer = tried(atelier, client, htmx=False, gain_3d_kg="12", spo2_low="x")
+        answer = tried(atelier, client, htmx=htmx, gain_3d_kg="12", spo2_low="x", gain_7d_kg="2")
         assert answer.status_code == 422
-        assert "12 kg n’est pas possible ; de 0,5 à 5 kg" in answer.text
-        assert "un nombre, de" in answer.text
-        assert 'value="12"' in answer.text
-        assert tried(atelier, client, what="proposer").status_code == 422
-        assert "Aucune limite n’est changée" in tried(atelier, client, what="proposer").text
+        said = errors(answer.text)
+        assert said.keys() == {"gain_3d_kg", "spo2_low"}
+        assert "12 kg n’est pas possible ; de 0,5 à 5 kg" in said["gain_3d_kg"]
+        assert "un nombre, de" in said["spo2_low"]
+        assert "Des valeurs sont à corriger" in answer.text
+        assert re.findall(r"<li><b>(.*?)</b>", answer.text) == ["Prise de poids en 7 jours : 2,72 → 2 kg"]
+        assert counts(answer.text)["gagnées"] > 0
+        if htmx:
+            # Each field's message comes into its own place, where it was empty too; the field is not touched.
+            assert answer.text.count('hx-swap-oob="innerHTML"') > 20
+            assert "<input" not in answer.text
+        else:
+            field = re.search(r'<input id="l_gain_3d_kg".*?>', answer.text)[0]
+            assert 'value="12"' in field
+            assert 'aria-describedby="e_gain_3d_kg h_gain_3d_kg" aria-invalid="true"' in field
+
+
+def test_a_proposal_that_is_refused_keeps_its_trial(atelier):
+    with atelier.client("dr.petit") as client:
+        answer = tried(atelier, client, what="proposer")
+        assert (answer.status_code, "Aucune limite n’est changée" in answer.text) == (422, True)
+        assert "Tous les chiffres" in answer.text
+        answer = tried(atelier, client, what="proposer", gain_3d_kg="12")
+        assert (answer.status_code, errors(answer.text).keys()) == (422, {"gain_3d_kg"})
 
 
 def test_two_answer_for_it_it_is_in_force_and_taken_back(atelier):
@@ -138,6 +168,9 @@ def test_two_answer_for_it_it_is_in_force_and_taken_back(atelier):
             assert time.monotonic() < until
             time.sleep(0.05)
         assert {each.source for each in letters} == {"cell"}
+        shadow = roy.get(f"/atelier/propositions/{number}").text
+        assert re.search(r"<h2>Dans l’ombre du \d\d/\d\d/\d{4} \d\d:\d\d au ", shadow)
+        assert '<span class="tag">dans l’ombre</span>' not in roy.get("/atelier").text
         assert re.search(r"À \d+ patients sur 16", roy.get(f"/atelier/propositions/{number}").text)
         shown = petit.get(f"/atelier/{HEART}?cellule=Nord").text
         assert "dr.petit et dr.roy" in shown
@@ -150,6 +183,77 @@ def test_two_answer_for_it_it_is_in_force_and_taken_back(atelier):
         assert moved(atelier, petit, number, "reprendre", version, reason="trop d’alertes").status_code == 303
         assert "défaut du protocole" in petit.get(f"/atelier/{HEART}?cellule=Nord").text
         assert "annulée" in petit.get(f"/atelier/propositions/{number}").text
+
+
+def test_what_is_signed_is_shown_in_whole_and_asked_first(atelier):
+    desk = atelier.site.limit_desk
+    desk.change(PATIENTS[0], HEART, "spo2_low", 90.0, "insuffisant respiratoire", "dr.petit")
+    with atelier.client("dr.petit") as petit, atelier.client("dr.roy") as roy:
+        number = proposed(atelier, petit, spo2_low="90")
+        path = f"/atelier/propositions/{number}"
+        form = re.search(r'<form[^>]*action="[^"]*/signer".*?</form>', roy.get(path).text, re.DOTALL)[0]
+        assert 'method="get"' in form
+        begin = atelier.site.words.iso(atelier.site.now_ms() + 86_400_000)
+        page = roy.get(f"{path}/signer", params={"begin": begin}).text
+        assert 'Saturation basse <small class="muted">spo2_low</small>' in page
+        assert re.search(r"93\u00a0%</td>.*?<b>90\u00a0%</b>", page)
+        assert "Pour 16 patients inscrits" in page
+        assert "saturation basse : 1 a une limite personnelle et la garde" in page
+        for said in ("charge acceptable", "dr.petit", "Alertes gagnées", "Alertes perdues", "manqués"):
+            assert said in page
+        assert f"à partir du {atelier.site.words.moment(atelier.site.words.read(begin))}</b>" in page
+        assert "<b>tout de suite</b>" in roy.get(f"{path}/signer").text
+        # Asked, not signed; the page's own form signs. An author is not even asked.
+        assert atelier.site.proposals.get(number, ["Nord"]).stage is Stage.PROPOSED
+        assert petit.get(f"{path}/signer").headers["location"] == path
+        wrong = roy.get(f"{path}/signer", params={"begin": "demain"})
+        assert (wrong.status_code, "Une date et une heure" in wrong.text) == (422, True)
+        form = re.search(r'<form[^>]*action="[^"]*/signer".*?</form>', page, re.DOTALL)[0]
+        fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', form))
+        assert roy.post(f"{path}/signer", data=fields).status_code == 303
+        signed = atelier.site.proposals.get(number, ["Nord"])
+        assert (signed.stage, signed.signer) == (Stage.SIGNED, "dr.roy")
+        assert roy.get(f"{path}/signer").headers["location"] == path
+        assert moved(atelier, petit, number, "retirer", 2, reason="essai de la page").status_code == 303
+    desk.change(PATIENTS[0], HEART, "spo2_low", None, "essai fini", "dr.petit")
+
+
+def test_what_ran_in_the_shadow_stays_readable_when_it_has_ended(atelier):
+    """The log is of January: what it has after the shadow's begin is what the shadow would have raised."""
+    desk = atelier.site.proposals
+    reach = atelier.site.workshop.ask(Question(frozenset(PATIENTS), HEART, {}, {})).reach
+    clock, desk._now_ms = desk._now_ms, lambda: reach.last_ms - 10 * DAY
+    try:
+        with atelier.client("dr.petit") as petit:
+            number = proposed(atelier, petit, gain_3d_kg="1,1")
+            path = f"/atelier/propositions/{number}"
+            assert moved(atelier, petit, number, "ombre", 1).status_code == 303
+            running = days(petit.get(path).text)
+            assert len(running) >= 10
+            assert sum(gained for *_, gained, _ in running) > 0
+            desk._now_ms = lambda: reach.last_ms - 3 * DAY
+            assert moved(atelier, petit, number, "sans-ombre", 2).status_code == 303
+            ended = days(petit.get(path).text)
+            assert ended == running[-len(ended) :]
+            assert ended[0][0] == atelier.site.words.moment(desk._now_ms()).split()[0]
+            assert len(ended) < len(running)
+            assert desk.get(number, ["Nord"]).shadow_kept is not None
+            # What the log forgets, or a page without a workshop, takes nothing from it.
+            kept, atelier.site.workshop = atelier.site.workshop, None
+            try:
+                assert days(petit.get(path).text) == ended
+            finally:
+                atelier.site.workshop = kept
+            assert moved(atelier, petit, number, "retirer", 3, reason="essai de l’ombre").status_code == 303
+            assert days(petit.get(path).text) == ended
+    finally:
+        desk._now_ms = clock
+
+
+def days(page):
+    """The rows of the shadow's comparison, newest first: day, base, changed, gained, lost."""
+    rows = re.findall(r'<tr><th scope="row">(\d\d/\d\d/\d{4})</th>(.*?)</tr>', page)
+    return [(day, *map(int, re.findall(r">(\d+)</td>", cells))) for day, cells in rows]
 
 
 def test_refused_withdrawn_and_signed_for_later(atelier):
@@ -184,9 +288,9 @@ def test_another_cell_and_its_proposals_are_not_there(atelier):
         answers = []
         for of in (number, 99_999):
             answers += [roy.get(f"/atelier/propositions/{of}{path}") for path in ("", "/essai.html")]
-            answers.append(moved(atelier, roy, of, "signer", 1))
+            answers += [roy.get(f"/atelier/propositions/{of}/signer"), moved(atelier, roy, of, "signer", 1)]
         assert {each.status_code for each in answers} == {404}
-        there, nowhere = (re.sub(r'data-now-ms="\d+"', "", each.text) for each in (answers[0], answers[3]))
+        there, nowhere = (re.sub(r'data-now-ms="\d+"', "", each.text) for each in (answers[0], answers[4]))
         assert there == nowhere
         assert roy.get(f"/atelier/{HEART}?cellule=Sud").status_code == 404
         assert tried(atelier, roy, cell="Sud", gain_3d_kg="1,5").status_code == 404
@@ -199,7 +303,10 @@ def test_another_version_runs_in_the_shadow(atelier):
         page = client.get(f"/atelier/versions/{HEART}?cellule=Nord")
         assert page.status_code == 200
         assert "0.1.0 → 0.2.0" in page.text
+        assert "marque : S17 S18 → S18" in page.text
+        assert "<b>S18</b>, Ledwidge M. et al." in page.text
         assert "Jour après jour" in page.text
+        assert re.search(r'<th scope="row">\d\d/\d\d/2026</th>', page.text)
         assert counts(page.text) == {"gagnées": 0, "perdues": 0}
         assert client.get("/atelier/versions/covidom").status_code == 404
         assert nurse.get(f"/atelier/versions/{HEART}").status_code == 404

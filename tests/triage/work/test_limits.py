@@ -7,12 +7,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from engine.enrolment import Enrolled
 from engine.load import load
 from ingest.decode import act_of
 from rules.limits import LimitBook
 from triage import audit, database, store
-from triage.work import outgoing
-from triage.work.limits import LimitDesk
+from triage.work import cells, outgoing
+from triage.work.limits import Concerned, LimitDesk
 from triage.work.states import ChangedError, MoveError
 from triage.work.tables import LIMIT_CHANGE
 
@@ -197,3 +198,16 @@ def test_outside_the_range_of_a_newer_protocol_it_is_not_in_force(made):
         connection.execute(LIMIT_CHANGE.insert().values(row))
     assert (made.standing("gain_3d_kg").value, made.standing("gain_3d_kg").changed) == (2.0, False)
     assert made.set("gain_3d_kg", 1.5).version == 2
+
+
+def test_who_has_a_limit_of_their_own_is_counted_among_those_it_would_be_for(made):
+    theirs = {f"P{i}": Enrolled((HEART,), "Nord" if i < 4 else "Sud") for i in range(6)}
+    cells.take(made.engine, theirs | {"P9": Enrolled(("covidom",), "Nord")})
+    for patient, value in (("P1", 85.0), ("P2", 85.0), ("P2", None), ("P5", 85.0)):
+        made.at += 1000
+        made.desk.change(patient, HEART, "systolic_low", value, "pression habituelle", "dr.petit")
+    names = ["systolic_low", "spo2_low"]
+    assert made.desk.concerned("Nord", made.protocol, names) == Concerned(
+        4, {"systolic_low": 1, "spo2_low": 0}
+    )
+    assert made.desk.concerned("Sud", made.protocol, names).own == {"systolic_low": 1, "spo2_low": 0}

@@ -285,9 +285,36 @@ def test_a_page_from_before_moves_nothing(made):
 def test_in_force_it_runs_no_more_in_the_shadow(made):
     number = made.propose()
     made.desk.shadow(number, "dr.petit", 1, on=True)
+    begun = made.at
+    made.at += 1000
     made.sign(number)
+    assert made.get(number).in_shadow
+    made.at += 1000
     made.desk.begin()
-    assert made.get(number).shadow_ms is None
+    each = made.get(number)
+    assert (each.in_shadow, each.shadow_ms, each.shadow_until_ms) == (False, begun, made.at)
+
+
+def test_what_a_shadow_found_is_kept_once_and_only_when_it_has_ended(made):
+    number = made.propose()
+    days = [{"day": "2026-01-05", "base": 2, "changed": 3, "gained": 1, "lost": 0}]
+    made.desk.keep_shadow(number, days)
+    made.desk.shadow(number, "dr.petit", 1, on=True)
+    made.desk.keep_shadow(number, days)
+    assert made.get(number).shadow_kept is None
+    made.desk.shadow(number, "dr.petit", 2, on=False)
+    made.desk.keep_shadow(number, days)
+    made.desk.keep_shadow(number, [])
+    made.desk.withdraw(number, "dr.petit", "essai fini", 3)
+    each = made.get(number)
+    assert each.shadow_kept == {"days": days}
+    # It ended when it was told to, not when the proposal did.
+    assert each.shadow_until_ms is not None
+    again = made.propose()
+    made.desk.shadow(again, "dr.petit", 1, on=True)
+    made.desk.shadow(again, "dr.petit", 2, on=False)
+    made.desk.shadow(again, "dr.petit", 3, on=True)
+    assert (made.get(again).in_shadow, made.get(again).shadow_kept) == (True, None)
 
 
 def test_several_processes_put_it_in_force_once(made, url, protocols):

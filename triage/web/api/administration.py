@@ -105,7 +105,7 @@ def routes(site: Site, door: Door) -> APIRouter:
     def accounts(request: Request) -> list[Account]:
         """List the accounts."""
         door.holder(request, Act.OVERSEE)
-        now_ms = site.now_ms()
+        now_ms = site.wall_ms()
         return [
             Account(
                 name=each.name,

@@ -83,7 +83,7 @@ class Door:
     def known(self, request: Request) -> Person:
         """Say whose program asks."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        now_ms = self._site.now_ms()
+        now_ms = self._site.wall_ms()
         person = self._site.people.by_token(token.strip(), now_ms) if scheme.lower() == "bearer" else None
         if person is None:
             raise HTTPException(401, _WORDS[401], {"WWW-Authenticate": "Bearer"})

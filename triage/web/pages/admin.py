@@ -35,6 +35,7 @@ def routes(site: Site) -> APIRouter:
             accounts=site.people.accounts(),
             roles=list(Role),
             cells=cells.cells(site.store.engine),
+            wall_ms=site.wall_ms(),
             wrong=wrong,
             once=once,
             tab="accounts",
@@ -58,7 +59,7 @@ def routes(site: Site) -> APIRouter:
             new = NewAccount(
                 name.strip().lower(), role, tuple(each for each in cell if each), display.strip()
             )
-            password = site.people.create(new, person.name, site.now_ms())
+            password = site.people.create(new, person.name, site.wall_ms())
         except PeopleError as error:
             return accounts_page(person, error.plain, status=422)
         return accounts_page(person, once=(new.name, password))
@@ -69,11 +70,11 @@ def routes(site: Site) -> APIRouter:
         once = None
         try:
             if act == "desactiver":
-                site.people.disable(name, person.name, site.now_ms())
+                site.people.disable(name, person.name, site.wall_ms())
             elif act == "debloquer":
-                site.people.unlock(name, person.name, site.now_ms())
+                site.people.unlock(name, person.name, site.wall_ms())
             elif act == "reinitialiser":
-                once = (name, site.people.reset(name, person.name, site.now_ms()))
+                once = (name, site.people.reset(name, person.name, site.wall_ms()))
         except PeopleError as error:
             return accounts_page(person, error.plain, status=422)
         return accounts_page(person, once=once)

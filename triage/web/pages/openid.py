@@ -50,7 +50,7 @@ def routes(site: Site) -> APIRouter:
         except PeopleError as error:
             _LOGGER.warning("%s", error)
             return back(error.plain)
-        came = site.people.sign_in_subject(vouched.subject, site.now_ms(), strong=vouched.strong)
+        came = site.people.sign_in_subject(vouched.subject, site.wall_ms(), strong=vouched.strong)
         if isinstance(came, Refused):
             return back(came.plain)
         response = RedirectResponse("/", 303)

@@ -148,7 +148,7 @@ def opening(site: Site) -> APIRouter:
         wrong = "" if site.knows(patient) else "Ce dossier n’existe pas."
         if not wrong:
             try:
-                site.people.open_patient(person, patient, site.cell_of(patient), reason, site.now_ms())
+                site.people.open_patient(person, patient, site.cell_of(patient), reason, site.wall_ms())
             except PeopleError as error:
                 wrong = error.plain
         if wrong:

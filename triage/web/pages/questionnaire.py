@@ -26,7 +26,7 @@ def routes(site: Site) -> APIRouter:
         if site.seal is None:
             msg = "Les questionnaires ne sont pas ouverts ici."
             raise LinkError(msg)
-        link = Link.opened(token, site.seal, site.now_ms())
+        link = Link.opened(token, site.seal, site.wall_ms())
         if all(protocol.id != link.protocol for protocol in site.protocols):
             msg = "Ce questionnaire n’est plus en usage."
             raise LinkError(msg)

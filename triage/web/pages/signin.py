@@ -30,7 +30,7 @@ def routes(site: Site) -> APIRouter:
 
     @router.post("/connexion")
     def sign_in(request: Request, login: Text, password: Text, code: Text = "", vers: Text = "/") -> Response:
-        came = site.people.sign_in(login, password, code.replace(" ", ""), site.now_ms())
+        came = site.people.sign_in(login, password, code.replace(" ", ""), site.wall_ms())
         if isinstance(came, Refused):
             return site.page(
                 "sign_in.html", None, 401, vers=vers, wrong=came.plain, login=login, openid=site.openid_name
@@ -41,7 +41,7 @@ def routes(site: Site) -> APIRouter:
     def sign_out(request: Request) -> Response:
         token = request.cookies.get(COOKIE, "")
         if token:
-            site.people.sign_out(token, site.now_ms())
+            site.people.sign_out(token, site.wall_ms())
         response = RedirectResponse("/connexion", 303)
         response.delete_cookie(COOKIE, path="/")
         return response
@@ -53,7 +53,7 @@ def routes(site: Site) -> APIRouter:
     @router.post("/connexion/code")
     def show_code(request: Request, csrf: Text, code: Text) -> Response:
         person = site.checked(request, Act.OWN, csrf)
-        refused = site.people.show_second(person, code.replace(" ", ""), site.now_ms())
+        refused = site.people.show_second(person, code.replace(" ", ""), site.wall_ms())
         if refused is not None:
             return site.page("code.html", person, 401, wrong=refused.plain)
         return RedirectResponse("/", 303)
@@ -75,7 +75,7 @@ def routes(site: Site) -> APIRouter:
                 "password.html", person, 422, wrong="Les deux saisies du nouveau mot de passe diffèrent."
             )
         try:
-            done = site.people.set_password(person, old, new, site.now_ms())
+            done = site.people.set_password(person, old, new, site.wall_ms())
         except PeopleError as error:
             return site.page("password.html", person, 422, wrong=error.plain)
         if isinstance(done, Refused):
@@ -87,7 +87,7 @@ def routes(site: Site) -> APIRouter:
             "second.html",
             person,
             status,
-            offer=site.people.offer_second(person, site.now_ms()),
+            offer=site.people.offer_second(person, site.wall_ms()),
             wrong=wrong,
             codes=[],
         )
@@ -100,7 +100,7 @@ def routes(site: Site) -> APIRouter:
     def set_second(request: Request, csrf: Text, code: Text) -> Response:
         person = site.checked(request, Act.OWN, csrf)
         try:
-            codes = site.people.confirm_second(person, code.replace(" ", ""), site.now_ms())
+            codes = site.people.confirm_second(person, code.replace(" ", ""), site.wall_ms())
         except PeopleError as error:
             return offer(person, error.plain, 422)
         return site.page("second.html", person, offer=None, wrong="", codes=codes)

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from engine.program import protocol_signals
 from engine.workshop import Answer, WorkshopError
-from rules.protocol_diff import differences
+from rules.protocol_diff import differences, marks
 from rules.signature import statement
 from triage.people.rights import Act
 from triage.web.site import Site
@@ -39,13 +39,15 @@ def routes(site: Site) -> APIRouter:
         except WorkshopError as error:
             problem = str(error)
         on = datetime.fromtimestamp(site.now_ms() / 1000, site.zone).date()
+        found = differences(of.protocol, candidate, protocol_signals())
         return site.page(
             "version.html",
             person,
             trial=of,
             candidate=candidate,
             signed=statement(candidate, on),
-            differences=differences(of.protocol, candidate, protocol_signals()),
+            differences=found,
+            marks=marks(of.protocol, candidate, found),
             answer=answer,
             problem=problem,
             counts=site.counts(person),

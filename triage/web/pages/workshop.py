@@ -25,17 +25,25 @@ def routes(site: Site) -> APIRouter:
     """Make the pages."""
     router = APIRouter(prefix="/atelier")
 
-    def result(person: Person, of: Trial, status: int = 200, problem: str = "", *, whole: bool) -> Response:
-        answer: Answer | None = None
-        if not of.wrong and not problem:
+    def result(
+        person: Person,
+        of: Trial,
+        problem: str = "",
+        answer: Answer | None = None,
+        *,
+        whole: bool,
+    ) -> Response:
+        """Show the trial of what is legal, and what is wrong beside it."""
+        refused = bool(of.wrong or problem)
+        if answer is None and not problem:
             try:
                 answer = ask(site, of)
             except WorkshopError as error:
                 problem = str(error)
         return site.page(
-            "workshop.html" if whole else "trial.html",
+            "workshop.html" if whole else "trial_answer.html",
             person,
-            422 if of.wrong else status,
+            422 if refused else 200,
             trial=of,
             answer=answer,
             problem=problem,
@@ -97,6 +105,7 @@ def routes(site: Site) -> APIRouter:
         if of.wrong:
             return result(person, of, whole=True)
         comment = str(form.get("comment", ""))[:2000]
+        answer: Answer | None = None
         try:
             answer = ask(site, of)
             _, enrolled = cell_limits.reached(site.store.engine, of.cell, of.protocol.id, ())
@@ -110,7 +119,7 @@ def routes(site: Site) -> APIRouter:
                 answer.report,
             )
         except (MoveError, WorkshopError) as error:
-            return result(person, of, 422, str(error), whole=True)
+            return result(person, of, str(error), answer, whole=True)
         return RedirectResponse(f"/atelier/propositions/{made}", 303)
 
     return router

@@ -280,6 +280,6 @@ class Strip {
     const to = Math.min(left + width, this.end());
     const rhythm = [...new Set(marks)].join(", ");
     const trouble = this.failed ? " · suite indisponible, nouvel essai…" : "";
-    this.where.textContent = `${day.format(at(left))}, ${clock.format(at(left))} – ${clock.format(at(to))}${rhythm && ` · ${rhythm}`}${trouble}`;
+    this.where.textContent = `${day.format(at(left))} ${clock.format(at(left))} – ${clock.format(at(to))}${rhythm && ` · ${rhythm}`}${trouble}`;
   }
 }

@@ -31,6 +31,14 @@ document.addEventListener("htmx:sendError", () => {
   toast("Cela n’a pas été fait : le serveur ne répond pas.", "error");
 });
 
+// A message has come beside a field, or has gone: the field is wrong, or no longer. htmx leaves the field as it is typed.
+document.addEventListener("htmx:oobAfterSwap", (event) => {
+  const said = event.detail.target;
+  for (const field of document.querySelectorAll(`[aria-describedby~="${said.id}"]`)) {
+    field.setAttribute("aria-invalid", said.textContent ? "true" : "false");
+  }
+});
+
 for (const button of document.querySelectorAll("[data-print]")) {
   button.hidden = false;
   button.addEventListener("click", () => print());
