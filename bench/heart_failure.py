@@ -5,6 +5,7 @@ from itertools import cycle
 from pathlib import Path
 
 import rules
+from bench.apart import without_answers
 from engine.line import AHEAD, Line, Taken
 from engine.program import Options, Program, protocol_signals
 from ingest.decode import Decoder
@@ -19,9 +20,11 @@ Entry = tuple[int, int, str, bytes]
 PROTOCOL = Path(rules.__file__).parent / "protocols" / "insuffisance_cardiaque.toml"
 
 
-def make_program() -> Program:
-    """Compile the shipped protocol."""
+def make_program(*, answers: bool = True) -> Program:
+    """Compile the shipped protocol, with its questionnaire or with its eight signals alone."""
     protocol = load(PROTOCOL, protocol_signals(), features.STATISTICS)
+    if not answers:
+        protocol = without_answers(protocol)
     return Program([protocol], Options(deaf_after_ms=0))
 
 
