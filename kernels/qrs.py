@@ -40,8 +40,10 @@ __all__ = [
     "COEFFS",
     "FINISH_ROOM",
     "NO_ROOM",
+    "N_MODE",
     "RING",
     "STATE",
+    "S_IN_NOISE",
     "S_J",
     "S_RING",
     "feed",
@@ -146,13 +148,15 @@ S_RR = (
     S_NOISE + 8
 )  # int16[8]: the last intervals, averaged samples; whole numbers, so that comparisons are exact
 S_SHAPES = S_RR + 2  # int16[SHAPES] of `kernels.qrs_noise`
-S_IN_NOISE = S_SHAPES + qrs_noise.SHAPES // 4  # int16[4]
+S_IN_NOISE = S_SHAPES + qrs_noise.SHAPES // 4  # int16[8]
 N_MODE = 0  # how candidates are judged: _BY_HEIGHT, _BY_SHAPE or _LEAVING
 N_LEVEL = 1  # usual height of quiet beats, µV
-N_UNCLEAR = 2  # looks since a candidate was clearly like a beat
+N_INTERVAL = 4  # usual interval of quiet beats, averaged samples
+N_SPREAD = 5  # how far quiet intervals are from it, usually
+N_UNCLEAR = 2  # looks since a candidate was clearly like a beat; by height 1: the last beat was not like one
 N_STRANGE = 3  # share of beats and high maxima of the feature that were like no beat of quiet; _ALL is all
 _CANDIDATES = 16
-S_CAND_J = S_IN_NOISE + 1
+S_CAND_J = S_IN_NOISE + 2
 S_CAND_H = S_CAND_J + _CANDIDATES
 S_CAND_S = S_CAND_H + _CANDIDATES
 S_CAND_X = S_CAND_S + _CANDIDATES  # R peak in samples
@@ -284,7 +288,7 @@ def _count_strange(noise: I16, strange: Flag) -> None:
 @jit
 def _accept(state: F64, i: int, level: float, work: float) -> int:
     """Make candidate `i` a beat as `_mark` does, and teach the levels and, in quiet, the shapes."""
-    noise = state[S_IN_NOISE : S_IN_NOISE + 1].view(np.int16)
+    noise = state[S_IN_NOISE:S_CAND_J].view(np.int16)
     beats, refused = _median8(state, S_BEATS), _median8(state, S_NOISE)
     least = min(beats, float(noise[N_LEVEL])) if noise[N_LEVEL] > 0 else beats
     if refused <= _CALM * beats or (noise[N_STRANGE] <= _MIXED and refused <= _NOISY * least):
@@ -295,6 +299,15 @@ def _accept(state: F64, i: int, level: float, work: float) -> int:
         height = min(state[S_CAND_H + i], float(_RAIL))
         usual = float(noise[N_LEVEL])
         noise[N_LEVEL] = int(usual + (height - usual) * (_FOLLOW if usual > 0.0 else 1.0) + 0.5)
+        rr = state[S_CAND_J + i] - state[S_LAST]
+        # Between two beats that are like beats: what noise puts between them, as it begins, teaches nothing.
+        alike = like and noise[N_UNCLEAR] == 0 and noise[N_STRANGE] < _QUIET
+        noise[N_UNCLEAR] = 0 if like else 1
+        if alike and state[S_HAS_LAST] > 0.0 and rr < _RR_MAX_S * work:
+            usual = float(noise[N_INTERVAL]) if noise[N_INTERVAL] > 0 else rr
+            noise[N_INTERVAL] = int(usual + (rr - usual) * _FOLLOW + 0.5)
+            spread = float(noise[N_SPREAD])
+            noise[N_SPREAD] = int(spread + (abs(rr - usual) - spread) * _FOLLOW + 0.5)
     _push8(state, S_BEATS, level)
     state[S_LAST_SLOPE] = state[S_CAND_S + i]
     return _mark(state, i, work)
@@ -495,7 +508,7 @@ def restart(state: F64, keep_levels: Flag) -> None:
         Keep what was learnt of the amplitude of beats and of the usual interval; otherwise all is learnt
         anew.
     """
-    state[S_IN_NOISE : S_IN_NOISE + 1].view(np.int16)[N_MODE] = _BY_HEIGHT
+    state[S_IN_NOISE:S_CAND_J].view(np.int16)[N_MODE] = _BY_HEIGHT
     learned = state[S_LEARNED] > 0.0 and keep_levels
     rate = state[S_RATE]
     gain = state[S_GAIN]
@@ -523,7 +536,7 @@ def settled(state: F64, coeffs: F64) -> float:
     if state[S_LEARNED] == 0.0:
         # Three seconds that taught nothing had no beat: a flat lead is a lead without beats.
         return float(state[S_LEARN_J] * coeffs[C_GROUP])
-    if state[S_IN_NOISE : S_IN_NOISE + 1].view(np.int16)[N_MODE] != _BY_HEIGHT:
+    if state[S_IN_NOISE:S_CAND_J].view(np.int16)[N_MODE] != _BY_HEIGHT:
         decided = _looked(state, coeffs) - np.floor(_WAIT_S * coeffs[C_WORK])
         return float(max(decided, 0.0) * coeffs[C_GROUP])
     if state[S_PENDING] > 0.0:
@@ -562,7 +575,7 @@ def _event(state: F64, coeffs: F64, confirmed: Flag) -> int:
         if position < 0:
             _push8(state, S_NOISE, min(height, _median8(state, S_BEATS)))
             position = _look_back(state, coeffs, ended=False)
-        noise = state[S_IN_NOISE : S_IN_NOISE + 1].view(np.int16)
+        noise = state[S_IN_NOISE:S_CAND_J].view(np.int16)
         if position < 0:
             _count_strange(noise, height > _HIGH * float(noise[N_LEVEL]))
         if noise[N_STRANGE] > _STRANGE and _is_clear(state, at, coeffs):
@@ -593,7 +606,7 @@ def _is_clear(state: F64, j: int, coeffs: F64) -> bool:
 @jit
 def _judge_by_shape(state: F64, coeffs: F64) -> None:
     """Begin to judge by shape, from where all has been decided on."""
-    noise = state[S_IN_NOISE : S_IN_NOISE + 1].view(np.int16)
+    noise = state[S_IN_NOISE:S_CAND_J].view(np.int16)
     work = coeffs[C_WORK]
     first = state[S_J] - coeffs[C_DELAY] - np.floor((_CONFIRM_S + _HALF_S) * work)
     if state[S_PENDING] > 0.0:
@@ -602,9 +615,14 @@ def _judge_by_shape(state: F64, coeffs: F64) -> None:
     state[S_PENDING] = 0.0
     noise[N_MODE] = _BY_SHAPE
     noise[N_UNCLEAR] = 0
-    # The levels are those of quiet: what noise has taught is forgotten.
+    # Levels and intervals are those of quiet: what noise has taught is forgotten, or false beats would go on at
+    # their rate.
+    intervals = state[S_RR:S_SHAPES].view(np.int16)
     for i in range(8):
         state[S_BEATS + i] = min(state[S_BEATS + i], float(noise[N_LEVEL]))
+        intervals[i] = int(noise[N_INTERVAL]) + (
+            int(noise[N_SPREAD]) if i % 2 == 1 else -int(noise[N_SPREAD])
+        )
     _look(state, coeffs, int(first))
 
 
@@ -620,7 +638,7 @@ def _look(state: F64, coeffs: F64, first: int) -> None:
     """Compare what has come with the shapes, from averaged sample `first` on; keep what stands out."""
     ring = state[S_RING : S_RING + RING // 4].view(np.int16)
     shapes = state[S_SHAPES:S_IN_NOISE].view(np.int16)
-    noise = state[S_IN_NOISE : S_IN_NOISE + 1].view(np.int16)
+    noise = state[S_IN_NOISE:S_CAND_J].view(np.int16)
     work = coeffs[C_WORK]
     group = coeffs[C_GROUP]
     step = qrs_noise.spacing(work)
@@ -661,7 +679,7 @@ def _hear_noise(state: F64, coeffs: F64) -> None:
     for i in range(newest):
         alike |= abs(at - state[S_CAND_J + i]) <= near and state[S_CAND_H + i] > _LIKE
     if not alike:
-        noise = state[S_IN_NOISE : S_IN_NOISE + 1].view(np.int16)
+        noise = state[S_IN_NOISE:S_CAND_J].view(np.int16)
         level = float(noise[N_LEVEL])
         _push8(state, S_NOISE, min(height, level))
         _count_strange(noise, height > _HIGH * level)
@@ -670,7 +688,7 @@ def _hear_noise(state: F64, coeffs: F64) -> None:
 @jit
 def _event_in_noise(state: F64, coeffs: F64, confirmed: Flag) -> int:
     """Do what `_event` does while beats are judged by shape; give an R peak or -1."""
-    noise = state[S_IN_NOISE : S_IN_NOISE + 1].view(np.int16)
+    noise = state[S_IN_NOISE:S_CAND_J].view(np.int16)
     if confirmed:
         _hear_noise(state, coeffs)
     if state[S_J] < state[S_CHECK]:
@@ -688,7 +706,7 @@ def _event_in_noise(state: F64, coeffs: F64, confirmed: Flag) -> int:
 @jit
 def _next_by_shape(state: F64, coeffs: F64) -> int:
     """Decide the oldest candidates, up to a beat; give its R peak, or -1 when none can be decided now."""
-    noise = state[S_IN_NOISE : S_IN_NOISE + 1].view(np.int16)
+    noise = state[S_IN_NOISE:S_CAND_J].view(np.int16)
     intervals = state[S_RR:S_SHAPES].view(np.int16)
     work = coeffs[C_WORK]
     looked = _looked(state, coeffs)
@@ -710,6 +728,7 @@ def _next_by_shape(state: F64, coeffs: F64) -> int:
         _drop_candidates(state, 1)
     if noise[N_MODE] == _LEAVING:
         noise[N_MODE] = _BY_HEIGHT
+        noise[N_UNCLEAR] = 1
         state[S_CHECK] = _NEVER
     return -1
 
@@ -772,7 +791,7 @@ def feed(state: F64, samples: I16, gain: float, coeffs: F64, out_sample: I64, ou
         state[S_BASE] = state[S_HELD] = samples[0]
         if state[S_LEARNED] == 0.0:
             state[S_RR:S_SHAPES].view(np.int16)[:] = int(work)
-    noise = state[S_IN_NOISE : S_IN_NOISE + 1].view(np.int16)
+    noise = state[S_IN_NOISE:S_CAND_J].view(np.int16)
     # What every step uses is kept in local variables: the compiler cannot know that arrays do not overlap.
     b00, b01, b02 = coeffs[C_SOS], coeffs[C_SOS + 1], coeffs[C_SOS + 2]
     a01, a02 = coeffs[C_SOS + 3], coeffs[C_SOS + 4]
@@ -953,7 +972,7 @@ def finish(state: F64, coeffs: F64, out_sample: I64, out_decided: I64) -> int:
     if state[S_LEARNED] == 0.0 and _learn_early(state):
         state[S_LEARNED] = 1.0
         count = _second_look(state, coeffs, int(end), count, out_sample, out_decided)
-    noise = state[S_IN_NOISE : S_IN_NOISE + 1].view(np.int16)
+    noise = state[S_IN_NOISE:S_CAND_J].view(np.int16)
     while state[S_LEARNED] > 0.0 and state[S_PENDING] > 0.0:
         if noise[N_MODE] == _BY_HEIGHT:
             position = _look_back(state, coeffs, ended=True)

@@ -14,8 +14,8 @@ the second difference of the signal each; in noise every position is compared wi
 - **The path**: positions that stand out for 0.1 s are candidates. Of those of the last 0.8 s, the subset is chosen
   with the highest sum of logarithms of likeness, less a cost for each interval that differs from the usual one
   (Viterbi's algorithm, read backwards). The cost of an interval has a bound. Whatever the usual interval is taken to
-  be, a beat that is missing from the path adds two such bounds at most, and its likeness outweighs them when it is
-  clear: a path cannot lock at half the rate, or at twice.
+  be, a beat left out would save two such bounds at most, and a likeness of 7 outweighs them: clear beats cannot be
+  left out every second time. Where no beat is clear, the usual interval is that of quiet when noise began.
 
 All of it works on the ring of averaged signal of `kernels.qrs`, once for each candidate in quiet, and for each averaged
 sample only while there is noise.
