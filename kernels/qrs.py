@@ -46,6 +46,7 @@ __all__ = [
     "S_IN_NOISE",
     "S_J",
     "S_RING",
+    "S_SHAPES",
     "feed",
     "finish",
     "max_beats",
@@ -620,9 +621,9 @@ def _judge_by_shape(state: F64, coeffs: F64) -> None:
     intervals = state[S_RR:S_SHAPES].view(np.int16)
     for i in range(8):
         state[S_BEATS + i] = min(state[S_BEATS + i], float(noise[N_LEVEL]))
-        intervals[i] = int(noise[N_INTERVAL]) + (
-            int(noise[N_SPREAD]) if i % 2 == 1 else -int(noise[N_SPREAD])
-        )
+        if noise[N_INTERVAL] > 0:
+            spread = int(noise[N_SPREAD]) if i % 2 == 1 else -int(noise[N_SPREAD])
+            intervals[i] = max(int(noise[N_INTERVAL]) + spread, 1)
     _look(state, coeffs, int(first))
 
 
@@ -776,7 +777,10 @@ def feed(state: F64, samples: I16, gain: float, coeffs: F64, out_sample: I64, ou
             for i in range(8):
                 intervals[i] = int(float(intervals[i]) * coeffs[C_WORK] / state[S_WORK])
             if state[S_WORK] != coeffs[C_WORK]:
+                # Shapes and intervals of another rate say nothing.
                 state[S_SHAPES:S_IN_NOISE] = 0.0
+                known = state[S_IN_NOISE:S_CAND_J].view(np.int16)
+                known[N_INTERVAL] = known[N_SPREAD] = 0
         state[S_RATE] = rate
         state[S_GAIN] = gain
         state[S_WORK] = coeffs[C_WORK]

@@ -268,3 +268,15 @@ def test_another_rhythm_is_not_waited_for():
     assert by_shape[223]
     assert not by_shape[-1]
     assert max(np.diff([b for b in beats if b > 229 * RATE])) < RATE  # from four seconds on
+
+
+def test_another_rate_forgets_the_shapes_and_goes_on():
+    samples, gain, _ = noisy(2, 0.3)
+    state = run(samples[: int(179 * RATE)], gain)[3]
+    shapes = state[qrs.S_SHAPES : qrs.S_IN_NOISE].view(np.int16)
+    assert qrs_noise.known(shapes)
+    ecg = synthesize(Rhythm.SINUS, 20.0, 2, rate_hz=360.0)
+    room = qrs.max_beats(len(ecg.samples), 360.0)
+    at, when = np.zeros(room, np.int64), np.zeros(room, np.int64)
+    assert qrs.feed(state, ecg.samples, gain, design(360.0), at, when) > 15
+    assert not qrs_noise.known(shapes)
