@@ -14,7 +14,11 @@ The steps are those of the open literature, put together for a stream:
   happened, so that every beat is decided within 1 s, and after 2.5 s without a beat the threshold is a
   quarter: a lead whose amplitude drops must not stay silent;
 - no complex under 150 µV peak to peak is a beat, however low the thresholds have adapted: noise during
-  asystole must not be counted (clinical reference, section 4.2).
+  asystole must not be counted (clinical reference, section 4.2);
+- where most of what is high is like no beat of quiet minutes, and yet something is clearly like one, beats are
+  judged by their shape (`kernels.qrs_noise`), each 0.9 s after it; by height again when noise has gone, or when
+  nothing was clearly like a beat for 2 s, for then it may be another rhythm: tachycardia and fibrillation are
+  never waited for in vain. It begins only where five of eight beats of the last minutes are alike.
 
 The samples are first averaged in groups so that the filters run at 100 to 240 Hz whatever the rate.
 Everything is then computed once for each group, in the order of the samples, from a state that holds all that
@@ -27,6 +31,7 @@ the same value. A loss at the rails is also a *break*: no RR interval is measure
 
 import numpy as np
 
+from kernels import qrs_noise
 from kernels._jit import jit
 from kernels._types import F64, I16, I64, Flag
 
@@ -35,10 +40,13 @@ __all__ = [
     "COEFFS",
     "FINISH_ROOM",
     "NO_ROOM",
+    "N_MODE",
     "RING",
     "STATE",
+    "S_IN_NOISE",
     "S_J",
     "S_RING",
+    "S_SHAPES",
     "feed",
     "finish",
     "max_beats",
@@ -86,6 +94,23 @@ _FLOOR_UV = 150.0  # peak to peak
 _LEVEL_UV = 8.0  # lowest threshold of the feature; a complex of 150 µV gives about 20
 _LEARN_S = 3
 _RR_MAX_S = 3.0  # a longer interval is a pause: it does not teach the usual interval
+# In noise.
+_FOLLOW = 0.125  # the level of quiet follows a beat by that
+_CALM = (
+    0.12  # level of noise, of that of beats: all that is taken for a beat then teaches what a beat is like
+)
+_HIGH = 0.35  # of the level of quiet: a maximum so high that is no beat is noise; T waves are lower
+_ALL = 4096
+_MIXED = _ALL * 35 // 100  # more that is strange than that, and beats teach in calm alone
+_STRANGE = _ALL * 60 // 100  # more, and beats are judged by shape: mitdb without its noise stays under it
+_QUIET = _ALL * 15 // 100  # less, and they are judged by height again
+_NEAR = 3  # taps about a maximum of the feature in which a likeness is looked for
+_LOOK_S = 0.05  # shapes are compared so often
+_APART_S = 0.1  # a candidate by shape is the best of so long
+_WAIT_S = 0.8  # and is decided that long after it
+_LIKE = 1.0  # logarithm of likeness: not strange
+_STILL_CLEAR = 2.1  # likeness
+_UNCLEAR_S = 2.0  # no candidate so clear for that long, and height judges again: it may be another rhythm
 BAD_S = 0.1
 _FLAT_S = 1.0
 _RAIL = 32767
@@ -120,9 +145,19 @@ S_WORK = 27  # Hz, of the averaged samples
 S_Z = 28  # 2 for each section
 S_BEATS = S_Z + 4  # feature of the last 8 beats
 S_NOISE = S_BEATS + 8
-S_RR = S_NOISE + 8  # the last 8 intervals, averaged samples: whole numbers, so that comparisons are exact
+S_RR = (
+    S_NOISE + 8
+)  # int16[8]: the last intervals, averaged samples; whole numbers, so that comparisons are exact
+S_SHAPES = S_RR + 2  # int16[SHAPES] of `kernels.qrs_noise`
+S_IN_NOISE = S_SHAPES + qrs_noise.SHAPES // 4  # int16[8]
+N_MODE = 0  # how candidates are judged: _BY_HEIGHT, _BY_SHAPE or _LEAVING
+N_LEVEL = 1  # usual height of quiet beats, µV
+N_INTERVAL = 4  # usual interval of quiet beats, averaged samples
+N_SPREAD = 5  # how far quiet intervals are from it, usually
+N_UNCLEAR = 2  # looks since a candidate was clearly like a beat; by height 1: the last beat was not like one
+N_STRANGE = 3  # share of beats and high maxima of the feature that were like no beat of quiet; _ALL is all
 _CANDIDATES = 16
-S_CAND_J = S_RR + 8
+S_CAND_J = S_IN_NOISE + 2
 S_CAND_H = S_CAND_J + _CANDIDATES
 S_CAND_S = S_CAND_H + _CANDIDATES
 S_CAND_X = S_CAND_S + _CANDIDATES  # R peak in samples
@@ -145,6 +180,9 @@ FINISH_ROOM = 64
 """Length that the outputs of `finish` need."""
 
 _NEVER = 1e15
+_BY_HEIGHT = 0
+_BY_SHAPE = 1
+_LEAVING = 2
 _CENTRE_UV = 8192  # the ring is centred again when the signal has gone farther from its middle
 _CENTRE_STEPS = 128  # looked at every so many averaged samples, so that no signal makes it costly
 
@@ -199,10 +237,11 @@ def _threshold(state: F64) -> float:
 @jit
 def _eight_rr(state: F64) -> float:
     """Sum of the last eight intervals, averaged samples."""
-    total = 0.0
+    intervals = state[S_RR:S_SHAPES].view(np.int16)
+    total = 0
     for i in range(8):
-        total += state[S_RR + i]
-    return total
+        total += int(intervals[i])
+    return float(total)
 
 
 @jit
@@ -225,20 +264,54 @@ def _is_t_wave(state: F64, i: int, since: float, work: float) -> bool:
 
 
 @jit
-def _accept(state: F64, i: int, level: float, work: float) -> int:
-    """Make candidate `i` a beat, teach the levels, forget it and those before it; give its R peak."""
+def _mark(state: F64, i: int, work: float) -> int:
+    """Make candidate `i` a beat, forget it and those before it; give its R peak."""
     j = state[S_CAND_J + i]
     if state[S_HAS_LAST] > 0.0:
         rr = j - state[S_LAST]
         if rr < _RR_MAX_S * work:
-            _push8(state, S_RR, rr)
-    _push8(state, S_BEATS, level)
+            intervals = state[S_RR:S_SHAPES].view(np.int16)
+            for k in range(7):
+                intervals[k] = intervals[k + 1]
+            intervals[7] = int(rr)
     state[S_LAST] = j
     state[S_HAS_LAST] = 1.0
-    state[S_LAST_SLOPE] = state[S_CAND_S + i]
     position = int(state[S_CAND_X + i])
     _drop_candidates(state, i + 1)
     return position
+
+
+@jit
+def _count_strange(noise: I16, strange: Flag) -> None:
+    noise[N_STRANGE] += ((_ALL if strange else 0) - int(noise[N_STRANGE])) >> 3
+
+
+@jit
+def _accept(state: F64, i: int, level: float, work: float) -> int:
+    """Make candidate `i` a beat as `_mark` does, and teach the levels and, in quiet, the shapes."""
+    noise = state[S_IN_NOISE:S_CAND_J].view(np.int16)
+    beats, refused = _median8(state, S_BEATS), _median8(state, S_NOISE)
+    least = min(beats, float(noise[N_LEVEL])) if noise[N_LEVEL] > 0 else beats
+    if refused <= _CALM * beats or (noise[N_STRANGE] <= _MIXED and refused <= _NOISY * least):
+        ring = state[S_RING : S_RING + RING // 4].view(np.int16)
+        shapes = state[S_SHAPES:S_IN_NOISE].view(np.int16)
+        like = qrs_noise.learn(ring, shapes, int(state[S_CAND_J + i]), qrs_noise.spacing(work))
+        _count_strange(noise, not like)
+        height = min(state[S_CAND_H + i], float(_RAIL))
+        usual = float(noise[N_LEVEL])
+        noise[N_LEVEL] = int(usual + (height - usual) * (_FOLLOW if usual > 0.0 else 1.0) + 0.5)
+        rr = state[S_CAND_J + i] - state[S_LAST]
+        # Between two beats that are like beats: what noise puts between them, as it begins, teaches nothing.
+        alike = like and noise[N_UNCLEAR] == 0 and noise[N_STRANGE] < _QUIET
+        noise[N_UNCLEAR] = 0 if like else 1
+        if alike and state[S_HAS_LAST] > 0.0 and rr < _RR_MAX_S * work:
+            usual = float(noise[N_INTERVAL]) if noise[N_INTERVAL] > 0 else rr
+            noise[N_INTERVAL] = int(usual + (rr - usual) * _FOLLOW + 0.5)
+            spread = float(noise[N_SPREAD])
+            noise[N_SPREAD] = int(spread + (abs(rr - usual) - spread) * _FOLLOW + 0.5)
+    _push8(state, S_BEATS, level)
+    state[S_LAST_SLOPE] = state[S_CAND_S + i]
+    return _mark(state, i, work)
 
 
 @jit
@@ -436,6 +509,7 @@ def restart(state: F64, keep_levels: Flag) -> None:
         Keep what was learnt of the amplitude of beats and of the usual interval; otherwise all is learnt
         anew.
     """
+    state[S_IN_NOISE:S_CAND_J].view(np.int16)[N_MODE] = _BY_HEIGHT
     learned = state[S_LEARNED] > 0.0 and keep_levels
     rate = state[S_RATE]
     gain = state[S_GAIN]
@@ -463,6 +537,9 @@ def settled(state: F64, coeffs: F64) -> float:
     if state[S_LEARNED] == 0.0:
         # Three seconds that taught nothing had no beat: a flat lead is a lead without beats.
         return float(state[S_LEARN_J] * coeffs[C_GROUP])
+    if state[S_IN_NOISE:S_CAND_J].view(np.int16)[N_MODE] != _BY_HEIGHT:
+        decided = _looked(state, coeffs) - np.floor(_WAIT_S * coeffs[C_WORK])
+        return float(max(decided, 0.0) * coeffs[C_GROUP])
     if state[S_PENDING] > 0.0:
         return float(state[S_CAND_X])
     wait = coeffs[C_DELAY] + np.floor(_CONFIRM_S * coeffs[C_WORK]) + np.floor(_HALF_S * coeffs[C_WORK]) + 1.0
@@ -494,14 +571,167 @@ def _event(state: F64, coeffs: F64, confirmed: Flag) -> int:
     if confirmed and _measure(state, coeffs):
         newest = int(state[S_PENDING]) - 1
         height = state[S_CAND_H + newest]
+        at = int(state[S_CAND_J + newest])
         position = _classify(state, newest, coeffs)
         if position < 0:
             _push8(state, S_NOISE, min(height, _median8(state, S_BEATS)))
             position = _look_back(state, coeffs, ended=False)
+        noise = state[S_IN_NOISE:S_CAND_J].view(np.int16)
+        if position < 0:
+            _count_strange(noise, height > _HIGH * float(noise[N_LEVEL]))
+        if noise[N_STRANGE] > _STRANGE and _is_clear(state, at, coeffs):
+            _judge_by_shape(state, coeffs)
+            return position
     elif state[S_J] >= state[S_CHECK]:
         position = _look_back(state, coeffs, ended=False)
     _plan_check(state, coeffs)
     return position
+
+
+# ---- In noise.
+
+
+@jit
+def _is_clear(state: F64, j: int, coeffs: F64) -> bool:
+    """Say whether what is about `j` is clearly like a beat of quiet."""
+    ring = state[S_RING : S_RING + RING // 4].view(np.int16)
+    shapes = state[S_SHAPES:S_IN_NOISE].view(np.int16)
+    step = qrs_noise.spacing(coeffs[C_WORK])
+    best = 0.0
+    if qrs_noise.known(shapes):
+        for i in range(-_NEAR * step, _NEAR * step + 1):
+            best = max(best, qrs_noise.likeness(ring, shapes, j + i, step))
+    return best > qrs_noise.CLEAR
+
+
+@jit
+def _judge_by_shape(state: F64, coeffs: F64) -> None:
+    """Begin to judge by shape, from where all has been decided on."""
+    noise = state[S_IN_NOISE:S_CAND_J].view(np.int16)
+    work = coeffs[C_WORK]
+    first = state[S_J] - coeffs[C_DELAY] - np.floor((_CONFIRM_S + _HALF_S) * work)
+    if state[S_PENDING] > 0.0:
+        first = min(first, state[S_CAND_J])
+    first = max(first, state[S_LAST] + 1.0)
+    state[S_PENDING] = 0.0
+    noise[N_MODE] = _BY_SHAPE
+    noise[N_UNCLEAR] = 0
+    # Levels and intervals are those of quiet: what noise has taught is forgotten, or false beats would go on at
+    # their rate.
+    intervals = state[S_RR:S_SHAPES].view(np.int16)
+    for i in range(8):
+        state[S_BEATS + i] = min(state[S_BEATS + i], float(noise[N_LEVEL]))
+        if noise[N_INTERVAL] > 0:
+            spread = int(noise[N_SPREAD]) if i % 2 == 1 else -int(noise[N_SPREAD])
+            intervals[i] = max(int(noise[N_INTERVAL]) + spread, 1)
+    _look(state, coeffs, int(first))
+
+
+@jit
+def _looked(state: F64, coeffs: F64) -> float:
+    """Give the first averaged sample that has not been compared with the shapes."""
+    work = coeffs[C_WORK]
+    return float(state[S_CHECK] - np.floor(_LOOK_S * work) - qrs_noise.reach(qrs_noise.spacing(work)))
+
+
+@jit
+def _look(state: F64, coeffs: F64, first: int) -> None:
+    """Compare what has come with the shapes, from averaged sample `first` on; keep what stands out."""
+    ring = state[S_RING : S_RING + RING // 4].view(np.int16)
+    shapes = state[S_SHAPES:S_IN_NOISE].view(np.int16)
+    noise = state[S_IN_NOISE:S_CAND_J].view(np.int16)
+    work = coeffs[C_WORK]
+    group = coeffs[C_GROUP]
+    step = qrs_noise.spacing(work)
+    noise[N_UNCLEAR] += 1
+    state[S_CHECK] = state[S_J] + np.floor(_LOOK_S * work)
+    for j in range(first, int(state[S_J]) - qrs_noise.reach(step)):
+        like = qrs_noise.likeness(ring, shapes, j, step)
+        if like < qrs_noise.LEAST:
+            continue
+        if like > _STILL_CLEAR:
+            noise[N_UNCLEAR] = 0
+        k = int(state[S_PENDING])
+        worth = np.log(like)
+        if k > 0 and j - state[S_CAND_J + k - 1] < _APART_S * work:
+            if worth <= state[S_CAND_H + k - 1]:
+                continue
+            k -= 1
+        elif k == _CANDIDATES:
+            _drop_candidates(state, 1)
+            k -= 1
+        state[S_CAND_J + k] = j
+        state[S_CAND_H + k] = worth
+        state[S_CAND_X + k] = np.floor(j * group + 0.5 * (group - 1.0) + 0.5)
+        state[S_PENDING] = k + 1
+
+
+@jit
+def _hear_noise(state: F64, coeffs: F64) -> None:
+    """Teach the level of noise by a maximum of the feature that no candidate by shape explains."""
+    if not _measure(state, coeffs):
+        return
+    newest = int(state[S_PENDING]) - 1
+    state[S_PENDING] = newest
+    at = state[S_CAND_J + newest]
+    height = state[S_CAND_H + newest]
+    near = _APART_S * coeffs[C_WORK]
+    alike = abs(at - state[S_LAST]) <= near
+    for i in range(newest):
+        alike |= abs(at - state[S_CAND_J + i]) <= near and state[S_CAND_H + i] > _LIKE
+    if not alike:
+        noise = state[S_IN_NOISE:S_CAND_J].view(np.int16)
+        level = float(noise[N_LEVEL])
+        _push8(state, S_NOISE, min(height, level))
+        _count_strange(noise, height > _HIGH * level)
+
+
+@jit
+def _event_in_noise(state: F64, coeffs: F64, confirmed: Flag) -> int:
+    """Do what `_event` does while beats are judged by shape; give an R peak or -1."""
+    noise = state[S_IN_NOISE:S_CAND_J].view(np.int16)
+    if confirmed:
+        _hear_noise(state, coeffs)
+    if state[S_J] < state[S_CHECK]:
+        return -1
+    _look(state, coeffs, int(_looked(state, coeffs)))
+    if noise[N_UNCLEAR] * _LOOK_S > _UNCLEAR_S:
+        noise[N_MODE] = _LEAVING
+    elif noise[N_STRANGE] < _QUIET:
+        noise[N_MODE] = _LEAVING
+        for i in range(8):
+            state[S_NOISE + i] = 0.1 * float(noise[N_LEVEL])
+    return _next_by_shape(state, coeffs)
+
+
+@jit
+def _next_by_shape(state: F64, coeffs: F64) -> int:
+    """Decide the oldest candidates, up to a beat; give its R peak, or -1 when none can be decided now."""
+    noise = state[S_IN_NOISE:S_CAND_J].view(np.int16)
+    intervals = state[S_RR:S_SHAPES].view(np.int16)
+    work = coeffs[C_WORK]
+    looked = _looked(state, coeffs)
+    while state[S_PENDING] > 0.0:
+        if noise[N_MODE] == _BY_SHAPE and looked - state[S_CAND_J] < np.floor(_WAIT_S * work):
+            return -1
+        if qrs_noise.candidate_0_is_a_beat(
+            state[S_CAND_J:S_CAND_H],
+            state[S_CAND_H:S_CAND_S],
+            state[S_CAND_S:S_CAND_X],
+            int(state[S_PENDING]),
+            state[S_LAST],
+            looked,
+            intervals,
+            np.floor(_REFRACTORY_S * work),
+        ):
+            _count_strange(noise, state[S_CAND_H] < _LIKE)
+            return _mark(state, 0, work)
+        _drop_candidates(state, 1)
+    if noise[N_MODE] == _LEAVING:
+        noise[N_MODE] = _BY_HEIGHT
+        noise[N_UNCLEAR] = 1
+        state[S_CHECK] = _NEVER
+    return -1
 
 
 @jit
@@ -543,8 +773,14 @@ def feed(state: F64, samples: I16, gain: float, coeffs: F64, out_sample: I64, ou
     if state[S_RATE] != rate or state[S_GAIN] != gain:
         restart(state, state[S_RATE] != 0.0)
         if state[S_WORK] > 0.0:
+            intervals = state[S_RR:S_SHAPES].view(np.int16)
             for i in range(8):
-                state[S_RR + i] = np.floor(state[S_RR + i] * coeffs[C_WORK] / state[S_WORK])
+                intervals[i] = int(float(intervals[i]) * coeffs[C_WORK] / state[S_WORK])
+            if state[S_WORK] != coeffs[C_WORK]:
+                # Shapes and intervals of another rate say nothing.
+                state[S_SHAPES:S_IN_NOISE] = 0.0
+                known = state[S_IN_NOISE:S_CAND_J].view(np.int16)
+                known[N_INTERVAL] = known[N_SPREAD] = 0
         state[S_RATE] = rate
         state[S_GAIN] = gain
         state[S_WORK] = coeffs[C_WORK]
@@ -558,8 +794,8 @@ def feed(state: F64, samples: I16, gain: float, coeffs: F64, out_sample: I64, ou
     if state[S_N] == 0.0:
         state[S_BASE] = state[S_HELD] = samples[0]
         if state[S_LEARNED] == 0.0:
-            for i in range(8):
-                state[S_RR + i] = np.floor(work)
+            state[S_RR:S_SHAPES].view(np.int16)[:] = int(work)
+    noise = state[S_IN_NOISE:S_CAND_J].view(np.int16)
     # What every step uses is kept in local variables: the compiler cannot know that arrays do not overlap.
     b00, b01, b02 = coeffs[C_SOS], coeffs[C_SOS + 1], coeffs[C_SOS + 2]
     a01, a02 = coeffs[C_SOS + 3], coeffs[C_SOS + 4]
@@ -672,11 +908,15 @@ def feed(state: F64, samples: I16, gain: float, coeffs: F64, out_sample: I64, ou
             state[S_PEAK] = peak
             state[S_PEAK_J] = peak_j
             if not learning:
-                position = _event(state, coeffs, confirmed)
-                if position >= 0:
+                if noise[N_MODE] == _BY_HEIGHT:
+                    position = _event(state, coeffs, confirmed)
+                else:
+                    position = _event_in_noise(state, coeffs, confirmed)
+                while position >= 0:
                     out_sample[count] = position
                     out_decided[count] = int(state[S_N]) + at
                     count += 1
+                    position = _next_by_shape(state, coeffs) if noise[N_MODE] != _BY_HEIGHT else -1
             elif _learning_step(state, coeffs, confirmed, _feature(total, coeffs)):
                 learning = False
                 count = _second_look(state, coeffs, int(state[S_N]) + at, count, out_sample, out_decided)
@@ -736,8 +976,13 @@ def finish(state: F64, coeffs: F64, out_sample: I64, out_decided: I64) -> int:
     if state[S_LEARNED] == 0.0 and _learn_early(state):
         state[S_LEARNED] = 1.0
         count = _second_look(state, coeffs, int(end), count, out_sample, out_decided)
+    noise = state[S_IN_NOISE:S_CAND_J].view(np.int16)
     while state[S_LEARNED] > 0.0 and state[S_PENDING] > 0.0:
-        position = _look_back(state, coeffs, ended=True)
+        if noise[N_MODE] == _BY_HEIGHT:
+            position = _look_back(state, coeffs, ended=True)
+        else:
+            noise[N_MODE] = _LEAVING
+            position = _next_by_shape(state, coeffs)
         if position >= 0:
             out_sample[count] = position
             count += 1
