@@ -7,6 +7,8 @@ A processor waits for some twenty lines at a time: who asks for a hundred at onc
 for a few of them, wherever it is called in the work that goes on meanwhile.
 """
 
+from typing import Any
+
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -20,7 +22,7 @@ _LINE = 64  # bytes
 _AT_ONCE = 16  # lines
 
 
-def _fetch(builder, at):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _fetch(builder: Any, at: Any) -> None:  # noqa: ANN401 - llvmlite ships no types
     """Ask for the line at an address."""
     pointer = builder.inttoptr(at, ir.IntType(8).as_pointer())
     kind = ir.FunctionType(ir.VoidType(), [pointer.type, ir.IntType(32), ir.IntType(32), ir.IntType(32)])
@@ -29,7 +31,7 @@ def _fetch(builder, at):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     builder.call(function, [pointer, *(ir.Constant(ir.IntType(32), value) for value in (0, 3, 1))])
 
 
-def _address(context, builder, array_type, array, *indices):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN002, ANN202
+def _address(context: Any, builder: Any, array_type: Any, array: Any, *indices: Any) -> Any:  # noqa: ANN401 - likewise
     """Give the address of an element."""
     struct = context.make_array(array_type)(context, builder, array)
     strides = [builder.extract_value(struct.strides, i) for i in range(len(indices))]
