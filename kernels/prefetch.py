@@ -100,8 +100,8 @@ def ask(span: I64) -> None:
         Addresses: the next byte to ask for, which moves on, and the end. Nothing is asked for when they are equal.
     """
     at = span[0]
-    end = min(span[1], at + _AT_ONCE * _LINE)
-    while at < end:
-        _fetch_at(at)
-        at += _LINE
-    span[0] = at
+    if at < span[1]:
+        # Their number is known to the compiler: a few bytes of code. What is beyond the end is asked for in vain.
+        for k in range(_AT_ONCE):
+            _fetch_at(at + k * _LINE)
+        span[0] = min(at + _AT_ONCE * _LINE, span[1])
