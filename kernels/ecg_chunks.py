@@ -6,12 +6,12 @@ import numpy.typing as npt
 from kernels._jit import jit
 from kernels._types import F64, I32, I64
 from kernels.ecg_lead import Scratch
-from kernels.prefetch import prefetch
+from kernels.prefetch import address, ask
 from kernels.rhythm import feed_chunk, max_readings
 
 __all__ = ["feed_chunks"]
 
-_LINE = 8  # float64 in a cache line
+_LINE = 64  # bytes of a cache line
 
 
 @jit
@@ -57,10 +57,9 @@ def feed_chunks(
     """
     n = 0
     for j in range(len(stream)):
-        if j + 1 < len(stream):
-            # 8 KB of state from memory take as long as a second of signal: they come while this one is worked on.
-            for k in range(0, states.shape[1], _LINE):
-                prefetch(states, stream[j + 1], k)
+        # 8 KB of state from memory take as long as half a second of signal: they come while this one is worked on.
+        begin = address(states, stream[min(j + 1, len(stream) - 1)])
+        work.ahead[0], work.ahead[1] = begin & -_LINE, begin + 8 * states.shape[1]
         part = samples[sample_from[j] : sample_to[j]]
         room = max_readings(len(part), rate_hz[j])
         count[j] = feed_chunk(
@@ -68,4 +67,7 @@ def feed_chunks(
             work, out_t[n : n + room], out_code[n : n + room], out_milli[n : n + room],
         )  # fmt: skip
         n += max(count[j], 0)
+        while work.ahead[0] < work.ahead[1]:
+            ask(work.ahead)
+    work.ahead[:] = 0
     return n

@@ -17,6 +17,7 @@ from kernels import atrial_fibrillation as af
 from kernels import beats, ectopy, episodes, holter, qrs, quality, rhythms, ventricular, ventricular_runs
 from kernels._jit import jit, jit_inline, jit_part
 from kernels._types import F64, I16, I64, Flag
+from kernels.prefetch import ask
 
 __all__ = ["ROW", "Scratch", "feed", "finish", "finish_clock", "follow", "next_tick", "restart", "scratch"]
 
@@ -75,6 +76,7 @@ class Scratch(NamedTuple):
     irregular: F64
     around: F64
     lost: I16  # half a second without signal, at any rate
+    ahead: I64  # addresses of what the next lead will need, for `kernels.prefetch.ask`
 
 
 def scratch(seconds: float) -> Scratch:
@@ -98,6 +100,7 @@ def scratch(seconds: float) -> Scratch:
         irregular=np.empty(af.SCRATCH),
         around=np.empty(quality.SCRATCH),
         lost=np.full(_LOST, -32768, np.int16),
+        ahead=np.zeros(2, np.int64),
     )
 
 
@@ -230,6 +233,7 @@ def _tick(row: F64, coeffs: F64, work: Scratch) -> None:
         work.confidence,
     )  # fmt: skip
     _wave(coeffs, count, work)
+    ask(work.ahead)
     if (
         int(row[L_TICK]) % 2 == 0
         and quality.second(row[L_QUALITY:L_WAVE], row, coeffs, now, work.around) >= 0
@@ -323,14 +327,17 @@ def feed(row: F64, samples: I16, gain: float, coeffs: F64, work: Scratch) -> int
         found = qrs.feed(row, samples[at:end], gain, coeffs, work.beat[first:], work.decided[first:])
         if found < 0:
             return found
+        ask(work.ahead)
         for i in range(first, first + found):
             # The moment of decision is a position of the stream, not the end of what was fed.
             decided = float(work.decided[i])
             _beat(row, float(work.beat[i]), decided, decided, row[qrs.S_BREAK], coeffs, work)
         work.counts[0] += found
+        ask(work.ahead)
         at = end
         if row[qrs.S_N] >= boundary:
             _tick(row, coeffs, work)
+            ask(work.ahead)
     return 0
 
 

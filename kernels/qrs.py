@@ -34,6 +34,8 @@ import numpy as np
 from kernels import qrs_noise
 from kernels._jit import jit
 from kernels._types import F64, I16, I64, Flag
+from kernels.fma import fma
+from kernels.stack import stack
 
 __all__ = [
     "BAD_GAIN",
@@ -128,8 +130,7 @@ S_SAME = 8  # length of the run of equal samples
 S_BREAK = 9  # position just after the newest loss of signal
 S_J = 10  # averaged samples since the start of the segment
 S_SUM = 11  # of the moving average, whole number
-S_AT = 12  # position in its ring
-S_PREV = 13  # S_SUM one step ago
+S_AT = 12  # position of its oldest in its ring: 0 from the first step on
 S_PEAK = 14  # highest S_SUM since it rose
 S_PEAK_J = 15
 S_FALLING = 16
@@ -164,8 +165,7 @@ S_CAND_X = S_CAND_S + _CANDIDATES  # R peak in samples
 _M_RING = 32
 S_M_RING = S_CAND_X + _CANDIDATES
 S_OFFSET = S_M_RING + _M_RING  # microvolts that the ring leaves out
-S_AFTER = S_OFFSET + 1  # int16[8]: what `finish` takes for the signal after the end
-S_RING = S_AFTER + 2
+S_RING = S_OFFSET + 3  # two are free
 RING = 1024
 """Averaged samples kept, int16 microvolts, in ``row[S_RING : S_RING + RING // 4].view(np.int16)``: 4.3 s at 240 Hz.
 
@@ -184,6 +184,9 @@ _BY_HEIGHT = 0
 _BY_SHAPE = 1
 _LEAVING = 2
 _CENTRE_UV = 8192  # the ring is centred again when the signal has gone farther from its middle
+_BLOCK = 64  # averaged samples at once: half a second, mostly
+_X_BLOCK = 2 * _BLOCK + _M_RING  # float64 of them, and of their moving sum
+_X_AFTER = _BLOCK // 4  # float64 that hold a block of int16
 _CENTRE_STEPS = 128  # looked at every so many averaged samples, so that no signal makes it costly
 
 
@@ -464,13 +467,17 @@ def _learn_early(state: F64) -> bool:
 
 
 @jit
-def _learning_step(state: F64, coeffs: F64, confirmed: Flag, feature: float) -> bool:
-    """Collect candidates and the highest feature of each second; True once the levels have been learnt."""
+def _second_of(state: F64, j: int, work: float) -> int:
+    """Give the second of learning in which averaged sample `j` is."""
+    return int((j - state[S_LEARN_J]) / work)
+
+
+@jit
+def _learning_step(state: F64, coeffs: F64, confirmed: Flag) -> bool:
+    """Collect a candidate, or end three seconds of learning; True once the levels have been learnt."""
     if confirmed:
         _measure(state, coeffs)
-    second = int((state[S_J] - state[S_LEARN_J]) / coeffs[C_WORK])
-    if second < _LEARN_S:
-        state[S_LEARN_MAX + second] = max(state[S_LEARN_MAX + second], feature)
+    if _second_of(state, int(state[S_J]), coeffs[C_WORK]) < _LEARN_S:
         return False
     if _learn(state):
         state[S_LEARNED] = 1.0
@@ -735,6 +742,143 @@ def _next_by_shape(state: F64, coeffs: F64) -> int:
 
 
 @jit
+def _meets_rail(samples: I16) -> bool:
+    """Whether a sample is at a rail."""
+    low = high = samples[0]
+    for i in range(samples.size):
+        low = min(low, samples[i])
+        high = max(high, samples[i])
+    return high >= _RAIL or low <= -_RAIL
+
+
+@jit
+def _run(samples: I16, same: int, held: int) -> int:
+    """Give the length of the run of equal samples at the end, which goes on from a run of `same` of `held`."""
+    i = samples.size - 1
+    newest = samples[i]
+    while i > 0 and samples[i - 1] == newest:
+        i -= 1
+    run = samples.size - 1 - i
+    return run + same + 1 if i == 0 and newest == held else run
+
+
+@jit
+def _average(samples: I16, group: int, base: int, scale: float, out: F64) -> None:
+    """Fill `out` with averages of whole groups, less `base`, microvolts."""
+    off = np.int32(group * base)
+    if group == 2:  # known to the compiler, it is done with vectors: 240 to 360 Hz
+        for i in range(samples.size // 2):
+            out[i] = (np.int32(samples[2 * i]) + np.int32(samples[2 * i + 1]) - off) * scale
+        return
+    for i in range(samples.size // group):
+        acc = -off
+        for k in range(group):
+            acc += np.int32(samples[i * group + k])
+        out[i] = acc * scale
+
+
+@jit
+def _whole(micro: float) -> int:
+    """Round away from zero, the same for both polarities; saturating."""
+    return int(min(max(micro, -32767.0), 32767.0) + (0.5 if micro >= 0.0 else -0.5))
+
+
+@jit
+def _remember(state: F64, ring: I16, signal: F64, j: int, first: int, m: int) -> int:
+    """Put averaged samples `first` to `m` of a block into the ring, the first as number `j`; give how many are there.
+
+    It stops before one at which the ring is centred: what was confirmed before is measured before.
+    """
+    i = first
+    while i < m:
+        at = (j + i - first) & (RING - 1)
+        end = min(m, i + _CENTRE_STEPS - (at & (_CENTRE_STEPS - 1)))
+        offset = state[S_OFFSET]
+        to = ring[at : at + end - i]
+        part = signal[i:end]
+        if at & (_CENTRE_STEPS - 1) == 0 and abs(part[0] - offset) >= _CENTRE_UV:
+            if i > first:
+                return i
+            to[0] = _whole(part[0] - offset)
+            if abs(int(to[0])) > _CENTRE_UV:
+                _centre(state, ring, int(to[0]))
+                offset = state[S_OFFSET]
+            to, part = to[1:], part[1:]
+        for k in range(to.size):
+            to[k] = _whole(part[k] - offset)
+        i = end
+    return m
+
+
+@jit
+def _sums(state: F64, coeffs: F64, signal: F64, sums: I64) -> None:
+    """Filter averaged samples, rectify, and give the moving sum at each, in 1/256 µV; `sums` has room for a width more.
+
+    Each section is written as one step of its two states (z0, z1): from z0 to the next z0 is one multiplication and
+    addition, where by way of the section's output it would be two, and nothing else here waits for the step before.
+    """
+    b00, b10 = coeffs[C_SOS], coeffs[C_SOS + 5]
+    a01, a02, a11, a12 = -coeffs[C_SOS + 3], -coeffs[C_SOS + 4], -coeffs[C_SOS + 8], -coeffs[C_SOS + 9]
+    b01, b02 = fma(a01, b00, coeffs[C_SOS + 1]), fma(a02, b00, coeffs[C_SOS + 2])
+    b11, b12 = fma(a11, b10, coeffs[C_SOS + 6]), fma(a12, b10, coeffs[C_SOS + 7])
+    z00, z01, z10, z11 = state[S_Z], state[S_Z + 1], state[S_Z + 2], state[S_Z + 3]
+    width = int(coeffs[C_WIDTH])
+    total = int(state[S_SUM])
+    slot = int(state[S_AT])
+    m = signal.size
+    # The sum takes in one and leaves one out: those of before the block come first, the oldest in front.
+    for i in range(width):
+        k = slot + i
+        sums[i] = int(state[S_M_RING + (k if k < width else k - width)])
+    newest = sums[width:]
+    for i in range(m):
+        x = signal[i]
+        y = fma(b00, x, z00)
+        z00, z01 = fma(a01, z00, fma(b01, x, z01)), fma(a02, z00, b02 * x)
+        v = fma(b10, y, z10)
+        z10, z11 = fma(a11, z10, fma(b11, y, z11)), fma(a12, z10, b12 * y)
+        # The moving sum is kept in whole 1/256 µV: it is exact, and cannot drift over months.
+        whole = int(abs(v) * 256.0)
+        newest[i] = whole
+        total += whole - sums[i]
+        sums[i] = total
+    state[S_Z], state[S_Z + 1], state[S_Z + 2], state[S_Z + 3] = z00, z01, z10, z11
+    state[S_SUM] = total
+    state[S_AT] = 0.0
+    for i in range(width):
+        state[S_M_RING + i] = sums[m + i]
+
+
+@jit
+def _highest(sums: I64) -> float:
+    highest = sums[0]
+    for i in range(sums.size):
+        highest = max(highest, sums[i])
+    return float(highest)
+
+
+@jit
+def _climb(
+    sums: I64, i: int, until: int, falling: Flag, bar: int, peak: int, confirm: int
+) -> tuple[int, bool, int, int]:
+    """Follow moving sums from `i` to their next maximum that stays the highest for `confirm` steps.
+
+    `bar` is the height of `peak`, or, where the sum falls after a confirmed one, what it has fallen to. Gives how far
+    it came, `until` at most, and the others as they are then. Without a branch on what no predictor knows.
+    """
+    while i < until:
+        total = sums[np.uint64(i)]
+        higher = total > bar
+        falling &= not higher
+        bar = total if higher | falling else bar
+        peak = i if higher | falling else peak
+        i += 1
+        if i - 1 - peak >= confirm:
+            break
+    return i, falling, bar, peak
+
+
+@jit
 def feed(state: F64, samples: I16, gain: float, coeffs: F64, out_sample: I64, out_decided: I64) -> int:
     """Take samples of one lead and give the beats that they decide.
 
@@ -786,7 +930,6 @@ def feed(state: F64, samples: I16, gain: float, coeffs: F64, out_sample: I64, ou
         state[S_WORK] = coeffs[C_WORK]
     work = coeffs[C_WORK]
     group = int(coeffs[C_GROUP])
-    width = int(coeffs[C_WIDTH])
     scale = 1000.0 / (gain * group)  # to microvolts
     confirm = int(_CONFIRM_S * work)
     bad_n = int(BAD_S * rate)
@@ -796,12 +939,7 @@ def feed(state: F64, samples: I16, gain: float, coeffs: F64, out_sample: I64, ou
         if state[S_LEARNED] == 0.0:
             state[S_RR:S_SHAPES].view(np.int16)[:] = int(work)
     noise = state[S_IN_NOISE:S_CAND_J].view(np.int16)
-    # What every step uses is kept in local variables: the compiler cannot know that arrays do not overlap.
-    b00, b01, b02 = coeffs[C_SOS], coeffs[C_SOS + 1], coeffs[C_SOS + 2]
-    a01, a02 = coeffs[C_SOS + 3], coeffs[C_SOS + 4]
-    b10, b11, b12 = coeffs[C_SOS + 5], coeffs[C_SOS + 6], coeffs[C_SOS + 7]
-    a11, a12 = coeffs[C_SOS + 8], coeffs[C_SOS + 9]
-    z00, z01, z10, z11 = state[S_Z], state[S_Z + 1], state[S_Z + 2], state[S_Z + 3]
+    ring = state[S_RING : S_RING + RING // 4].view(np.int16)
     phase = int(state[S_PHASE])
     acc = int(state[S_ACC])
     base = int(state[S_BASE])
@@ -809,38 +947,31 @@ def feed(state: F64, samples: I16, gain: float, coeffs: F64, out_sample: I64, ou
     bad = int(state[S_BAD])
     same = int(state[S_SAME])
     j = int(state[S_J])
-    total = state[S_SUM]
-    slot = int(state[S_AT])
-    offset = state[S_OFFSET]
-    ring = state[S_RING : S_RING + RING // 4].view(np.int16)
-    previous = state[S_PREV]
-    peak = state[S_PEAK]
     peak_j = int(state[S_PEAK_J])
     falling = state[S_FALLING] > 0.0
-    check = state[S_CHECK]
+    bar = int(state[S_SUM]) if falling else int(state[S_PEAK])  # what the next sum is compared with
+    check = int(state[S_CHECK])
     learning = state[S_LEARNED] == 0.0
+    room = stack(_X_BLOCK)
+    signal, sums = room[:_BLOCK], room[_BLOCK:].view(np.int64)
     count = 0
     at = 0
+    careful = 0  # samples before it are looked at one by one
     while at < n:
-        usual = False
-        if phase == 0 and bad == 0 and same + group < flat_n and at + group <= n:
-            # Without a look at each sample for what is rare, nor a branch on what no predictor knows.
-            is_rail = False
-            run, newest = same, held
-            for i in range(at, at + group):
-                raw = int(samples[i])
-                is_rail |= (raw >= _RAIL) | (raw <= -_RAIL)
-                run = run + 1 if raw == newest else 0
-                newest = raw
-                acc += raw
-            usual = not is_rail
-            if usual:
-                same, held = run, newest
-                acc -= group * base
-                at += group
-            else:
-                acc = 0
-        if not usual:
+        # ---- Averaged samples, as many as a block takes; `done` samples had been taken when the first was whole.
+        done = at + group - phase
+        m = 0
+        while at < n and m < _BLOCK:
+            if at >= careful and phase == 0 and bad == 0 and at + group <= n:
+                part = samples[at : at + min(_BLOCK - m, (n - at) // group) * group]
+                if same + part.size < flat_n and not _meets_rail(part):
+                    # Without a look at each sample for what is rare.
+                    _average(part, group, base, scale, signal[m:])
+                    same, held = _run(part, same, held), int(part[part.size - 1])
+                    at += part.size
+                    m += part.size // group
+                    continue
+                careful = at + part.size
             raw = int(samples[at])
             if raw >= _RAIL or raw <= -_RAIL:
                 bad += 1
@@ -850,9 +981,14 @@ def feed(state: F64, samples: I16, gain: float, coeffs: F64, out_sample: I64, ou
             else:
                 lost = bad >= bad_n
                 if lost or (same >= flat_n and raw != held):
+                    if m > 0:
+                        break  # what came before is worked on first
                     _silence(state)
-                    offset = 0.0
-                    z00 = z01 = z10 = z11 = total = previous = 0.0
+                    for i in range(S_Z, S_Z + 4):
+                        state[i] = 0.0
+                    if not falling:
+                        state[S_PEAK] = bar
+                    state[S_SUM] = bar = 0
                     falling = True
                     base = raw
                     acc = 0
@@ -866,64 +1002,60 @@ def feed(state: F64, samples: I16, gain: float, coeffs: F64, out_sample: I64, ou
             acc += raw - base
             phase += 1
             at += 1
-            if phase < group:
-                continue
-        # ---- One averaged sample.
-        x = acc * scale
-        acc = 0
-        phase = 0
-        micro = x - offset
-        # Rounded away from zero: the same for both polarities.
-        whole_uv = int(min(max(micro, -32767.0), 32767.0) + (0.5 if micro >= 0.0 else -0.5))
-        ring[j & (RING - 1)] = whole_uv
-        if j & (_CENTRE_STEPS - 1) == 0 and abs(whole_uv) > _CENTRE_UV:
-            _centre(state, ring, whole_uv)
-            offset = state[S_OFFSET]
-        y = b00 * x + z00
-        z00 = b01 * x - a01 * y + z01
-        z01 = b02 * x - a02 * y
-        v = b10 * y + z10
-        z10 = b11 * y - a11 * v + z11
-        z11 = b12 * y - a12 * v
-        # The moving sum is kept in whole 1/256 µV: it is exact, and cannot drift over months.
-        whole = np.floor(abs(v) * 256.0)
-        total += whole - state[S_M_RING + slot]
-        state[S_M_RING + slot] = whole
-        slot = slot + 1 if slot + 1 < width else 0
-        confirmed = False
-        if falling:
-            if total > previous:
-                falling = False
-                peak = total
-                peak_j = j
-        elif total > peak:
-            peak = total
-            peak_j = j
-        elif j - peak_j >= confirm:
-            falling = True
-            confirmed = True
-        previous = total
-        if learning or confirmed or j >= check:
-            state[S_J] = j
-            state[S_PEAK] = peak
-            state[S_PEAK_J] = peak_j
-            if not learning:
-                if noise[N_MODE] == _BY_HEIGHT:
-                    position = _event(state, coeffs, confirmed)
+            if phase == group:
+                signal[m] = acc * scale
+                m += 1
+                acc = 0
+                phase = 0
+        first = 0
+        while first < m:
+            # ---- Filters.
+            end = _remember(state, ring, signal, j, first, m)
+            _sums(state, coeffs, signal[first:end], sums)
+            # ---- What the sums bring: maxima, and what is looked at again. They are few.
+            size = end - first
+            peak = peak_j - j
+            i = 0
+            while i < size:
+                begin, second = i, 0
+                if learning:
+                    second = _second_of(state, j + i, work)
+                    until = i + 1
+                    while second < _LEARN_S and until < size and _second_of(state, j + until, work) == second:
+                        until += 1
                 else:
-                    position = _event_in_noise(state, coeffs, confirmed)
-                while position >= 0:
-                    out_sample[count] = position
-                    out_decided[count] = int(state[S_N]) + at
-                    count += 1
-                    position = _next_by_shape(state, coeffs) if noise[N_MODE] != _BY_HEIGHT else -1
-            elif _learning_step(state, coeffs, confirmed, _feature(total, coeffs)):
-                learning = False
-                count = _second_look(state, coeffs, int(state[S_N]) + at, count, out_sample, out_decided)
-                _plan_check(state, coeffs)
-            check = state[S_CHECK]
-        j += 1
-    state[S_Z], state[S_Z + 1], state[S_Z + 2], state[S_Z + 3] = z00, z01, z10, z11
+                    until = min(size, max(check - j, i) + 1)
+                i, falling, bar, peak = _climb(sums, i, until, falling, bar, peak, confirm)
+                confirmed = i - 1 - peak >= confirm
+                if learning and second < _LEARN_S:
+                    k = S_LEARN_MAX + second
+                    state[k] = max(state[k], _feature(_highest(sums[begin:i]), coeffs))
+                if not (confirmed or (second >= _LEARN_S if learning else j + i > check)):
+                    continue
+                now = int(state[S_N]) + done + (first + i - 1) * group
+                state[S_J] = j + i - 1
+                state[S_PEAK_J] = j + peak
+                if confirmed:
+                    state[S_PEAK] = bar
+                    falling, bar, peak = True, sums[i - 1], i - 1
+                if not learning:
+                    if noise[N_MODE] == _BY_HEIGHT:
+                        position = _event(state, coeffs, confirmed)
+                    else:
+                        position = _event_in_noise(state, coeffs, confirmed)
+                    while position >= 0:
+                        out_sample[count] = position
+                        out_decided[count] = now
+                        count += 1
+                        position = _next_by_shape(state, coeffs) if noise[N_MODE] != _BY_HEIGHT else -1
+                elif _learning_step(state, coeffs, confirmed):
+                    learning = False
+                    count = _second_look(state, coeffs, now, count, out_sample, out_decided)
+                    _plan_check(state, coeffs)
+                check = int(state[S_CHECK])
+            j += size
+            peak_j = j - size + peak
+            first = end
     state[S_PHASE] = phase
     state[S_ACC] = acc
     state[S_BASE] = base
@@ -931,10 +1063,8 @@ def feed(state: F64, samples: I16, gain: float, coeffs: F64, out_sample: I64, ou
     state[S_BAD] = bad
     state[S_SAME] = same
     state[S_J] = j
-    state[S_SUM] = total
-    state[S_AT] = slot
-    state[S_PREV] = previous
-    state[S_PEAK] = peak
+    if not falling:
+        state[S_PEAK] = bar
     state[S_PEAK_J] = peak_j
     state[S_FALLING] = 1.0 if falling else 0.0
     state[S_N] += n
@@ -967,12 +1097,16 @@ def finish(state: F64, coeffs: F64, out_sample: I64, out_decided: I64) -> int:
     end = state[S_N]
     if end == 0.0:
         return 0
-    after = state[S_AFTER : S_AFTER + 2].view(np.int16)
-    after[:] = np.int16(state[S_HELD])
+    after = stack(_X_AFTER).view(np.int16)
+    for i in range(_BLOCK):
+        after[i] = np.int16(state[S_HELD])
     ahead = coeffs[C_DELAY] + np.floor(_CONFIRM_S * coeffs[C_WORK]) + np.floor(_HALF_S * coeffs[C_WORK]) + 2.0
     count = 0
-    while state[S_N] < end + ahead * coeffs[C_GROUP]:
-        count += feed(state, after, state[S_GAIN], coeffs, out_sample[count:], out_decided[count:])
+    left = 8 * int(np.ceil(ahead * coeffs[C_GROUP] / 8.0))
+    while left > 0:
+        part = after[: min(left, _BLOCK)]
+        count += feed(state, part, state[S_GAIN], coeffs, out_sample[count:], out_decided[count:])
+        left -= part.size
     if state[S_LEARNED] == 0.0 and _learn_early(state):
         state[S_LEARNED] = 1.0
         count = _second_look(state, coeffs, int(end), count, out_sample, out_decided)

@@ -228,6 +228,29 @@ def test_cuts_change_nothing(seed, cuts):
     assert parts[2].tobytes() == whole[2].tobytes()
 
 
+@settings(max_examples=60)
+@given(
+    st.integers(0, 40),
+    st.sampled_from([128.0, 250.0, 360.0, 1000.0]),
+    st.lists(st.tuples(st.floats(0.0, 19.0), st.floats(0.0, 1.3), st.integers(0, 3)), max_size=12),
+    st.lists(st.floats(0.0, 20.0), max_size=30),
+)
+def test_cuts_change_nothing_where_samples_are_rare(seed, rate, faults, cuts):
+    """Rails, alone and in runs, flat lines and steps of the electrode, anywhere in what is worked on at once."""
+    ecg = lead(seed, 20.0, rate)
+    samples = ecg.samples.copy()
+    for at_s, lasts_s, kind in faults:
+        at, end = int(at_s * rate), int((at_s + lasts_s) * rate) + 1
+        if kind == 3:
+            samples[at:] = np.clip(samples[at:].astype(int) + int(9000 * lasts_s), -32768, 32767)
+        else:
+            samples[at:end] = [-32768, 32767, samples[at]][kind]
+    whole = detect(samples, rate, ecg.gain)
+    parts = detect(samples, rate, ecg.gain, sorted(int(cut * rate) for cut in cuts))
+    assert parts[:2] == whole[:2]
+    assert parts[2].tobytes() == whole[2].tobytes()
+
+
 def test_one_sample_at_a_time():
     ecg = lead(1, 12.0, rate=360.0)
     assert (
