@@ -16,7 +16,7 @@ T0 = 1_767_222_000_000
 RATE = 250.0
 GAIN = 500.0
 WORK = rhythm.scratch()
-INTEGERS = np.r_[qrs.S_RING : qrs.STATE, ecg_lead.L_BEATS : ecg_lead.ROW]
+INTEGERS = np.r_[qrs.S_RR : qrs.S_CAND_J, qrs.S_RING : qrs.STATE, ecg_lead.L_BEATS : ecg_lead.ROW]
 """Where a row is not made of floats."""
 
 
