@@ -278,6 +278,21 @@ def _alike(samples: I16, at: int, end: int) -> int:
 
 
 @jit
+def _before_change(row: F64, samples: I16, at: int, end: int) -> int:
+    """Give the end of a flat line among the samples from `at`, where the detector begins anew after it; else `end`.
+
+    As for `_alike`: what was found in the flat line is told of before. Pieces are shorter than the shortest flat line, so
+    that it has begun before.
+    """
+    if row[qrs.S_SAME] + (end - at) < np.floor(qrs.FLAT_S * row[qrs.S_RATE]):
+        return end
+    i = at
+    while i < end and int(samples[i]) == int(row[qrs.S_HELD]):
+        i += 1
+    return i if i > at else end
+
+
+@jit
 def restart(row: F64, keep_levels: Flag) -> None:
     """Begin a new segment at position 0; `keep_levels` as for `kernels.qrs.restart`, and for the patient's shapes."""
     qrs.restart(row, keep_levels)
@@ -322,7 +337,7 @@ def feed(row: F64, samples: I16, gain: float, coeffs: F64, work: Scratch) -> int
     while at < n:
         boundary = next_tick(row, rate)
         end = min(n, at + boundary - int(row[qrs.S_N]))
-        end = _alike(samples, at, end)
+        end = _before_change(row, samples, at, _alike(samples, at, end))
         first = int(work.counts[0])
         found = qrs.feed(row, samples[at:end], gain, coeffs, work.beat[first:], work.decided[first:])
         if found < 0:

@@ -41,6 +41,7 @@ __all__ = [
     "BAD_GAIN",
     "COEFFS",
     "FINISH_ROOM",
+    "FLAT_S",
     "NO_ROOM",
     "N_MODE",
     "RING",
@@ -114,7 +115,7 @@ _LIKE = 1.0  # logarithm of likeness: not strange
 _STILL_CLEAR = 2.1  # likeness
 _UNCLEAR_S = 2.0  # no candidate so clear for that long, and height judges again: it may be another rhythm
 BAD_S = 0.1
-_FLAT_S = 1.0
+FLAT_S = 1.0
 _RAIL = 32767
 
 # ---- State: positions in the float64 row. All zero is a new stream.
@@ -933,7 +934,7 @@ def feed(state: F64, samples: I16, gain: float, coeffs: F64, out_sample: I64, ou
     scale = 1000.0 / (gain * group)  # to microvolts
     confirm = int(_CONFIRM_S * work)
     bad_n = int(BAD_S * rate)
-    flat_n = int(_FLAT_S * rate)
+    flat_n = int(FLAT_S * rate)
     if state[S_N] == 0.0:
         state[S_BASE] = state[S_HELD] = samples[0]
         if state[S_LEARNED] == 0.0:

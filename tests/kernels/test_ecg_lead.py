@@ -50,6 +50,24 @@ def test_cuts_change_nothing(seed, cuts, rate):
     assert parts[3].tobytes() == whole[3].tobytes()
 
 
+@settings(max_examples=100)
+@given(
+    st.integers(0, 12),
+    st.lists(st.tuples(st.integers(0, 7400), st.integers(240, 700)), min_size=1, max_size=5),
+    st.lists(st.integers(0, 7500), max_size=30),
+)
+def test_flat_lines_anywhere_change_nothing_by_where_they_are_cut(seed, flats, cuts):
+    """After a second of one value the detector begins anew: what it found before is classed before."""
+    ecg = synthesize(KINDS[seed % len(KINDS)], 30.0, seed)
+    samples = ecg.samples.copy()
+    for at, length in flats:
+        samples[at : at + length] = samples[at]
+    whole = run(samples, 250.0, ecg.gain)
+    parts = run(samples, 250.0, ecg.gain, [cut for cut in cuts if cut < len(samples)])
+    assert parts[:3] == whole[:3]
+    assert parts[3].tobytes() == whole[3].tobytes()
+
+
 @settings(max_examples=60)
 @given(
     st.integers(0, 12),
