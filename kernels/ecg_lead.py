@@ -281,8 +281,8 @@ def _alike(samples: I16, at: int, end: int) -> int:
 def _before_change(row: F64, samples: I16, at: int, end: int) -> int:
     """Give the end of a flat line among the samples from `at`, where the detector begins anew after it; else `end`.
 
-    As for `_alike`: what was found in the flat line is told of before. Pieces are shorter than the shortest flat line, so
-    that it has begun before.
+    As for `_alike`: what was found in the flat line is told of before. Pieces are shorter than the shortest flat line,
+    so that it has begun before.
     """
     if row[qrs.S_SAME] + (end - at) < np.floor(qrs.FLAT_S * row[qrs.S_RATE]):
         return end
