@@ -30,6 +30,7 @@ _SHOWN = 30
 class _Shown:
     level: str
     patient: str
+    opened_ms: int
     opened: str
     text: str
     figure: str
@@ -204,6 +205,7 @@ def _shown(side: Side, alerts: pl.DataFrame) -> list[_Shown]:
         _Shown(
             str(each.alert["level"]),
             str(each.alert["patient"]),
+            int(str(each.alert["opened_ms"])),
             moment_text(int(str(each.alert["opened_ms"])), UTC),
             each.text,
             f"{each.figure}{f', {each.unit}' if each.unit else ''}",

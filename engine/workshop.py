@@ -19,7 +19,18 @@ from typing import Final, TypeVar
 
 from engine.workshop_bench import DAYS, Answer, Day, Question, Reach, Source, WorkshopError, answer, reach
 
-__all__ = ["DAYS", "SEATS", "Answer", "Day", "Question", "Reach", "Source", "Workshop", "WorkshopError"]
+__all__ = [
+    "DAYS",
+    "SEATS",
+    "Answer",
+    "BusyError",
+    "Day",
+    "Question",
+    "Reach",
+    "Source",
+    "Workshop",
+    "WorkshopError",
+]
 
 IDLE_S: Final = 900.0
 """The process ends after so long without a question."""
@@ -34,6 +45,10 @@ _ALIVE_S = 1.0
 _BEGUN_S = 30.0
 _T = TypeVar("_T")
 _LOGGER = logging.getLogger("vigie")
+
+
+class BusyError(WorkshopError):
+    """A question that cannot be answered now, and can be in a moment."""
 
 
 class Workshop:
@@ -70,7 +85,7 @@ class Workshop:
         # Who asks holds a thread of the pages until the answer: nurses must find one free.
         if not self._seats.acquire(blocking=False):
             msg = "l’atelier est occupé par d’autres essais : réessayez dans un instant"
-            raise WorkshopError(msg)
+            raise BusyError(msg)
         try:
             return self._answered(self._submit(answer, self._source, question))
         finally:
@@ -82,7 +97,7 @@ class Workshop:
         except TimeoutError as error:
             coming.cancel()
             msg = "l’historique est encore en cours de lecture : réessayez dans un instant"
-            raise WorkshopError(msg) from error
+            raise BusyError(msg) from error
         except (BrokenProcessPool, CancelledError) as error:
             self.close()
             msg = "le calcul s’est arrêté : réessayez"

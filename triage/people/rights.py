@@ -29,7 +29,9 @@ class Act(StrEnum):
     OPEN = "open"
     """Open a patient of another cell, with a reason."""
     LIMITS = "limits"
-    """Change a patient's limits."""
+    """Change a patient's limits, and propose and sign those of a cell."""
+    TRY = "try"
+    """Try limits of a cell, and see what is proposed for it; that changes nothing."""
     PROTOCOLS = "protocols"
     """See the protocols in force."""
     ACCOUNTS = "accounts"
@@ -47,7 +49,7 @@ _CARE: Final = {Act.OWN, Act.SEE, Act.WORK, Act.ENTER, Act.CELL, Act.OPEN, Act.P
 
 MATRIX: Final[dict[Role, frozenset[Act]]] = {
     Role.NURSE: frozenset(_CARE),
-    Role.CARDIOLOGIST: frozenset(_CARE | {Act.LIMITS}),
+    Role.CARDIOLOGIST: frozenset(_CARE | {Act.LIMITS, Act.TRY}),
     Role.OPERATOR: frozenset({Act.OWN, Act.MACHINE, Act.PROTOCOLS}),
     Role.ADMINISTRATOR: frozenset(
         {
@@ -64,7 +66,7 @@ MATRIX: Final[dict[Role, frozenset[Act]]] = {
 }
 """Whatever is not named here is refused."""
 
-_READING: Final = frozenset({Act.SEE, Act.CELL, Act.PROTOCOLS, Act.AUDIT, Act.OVERSEE, Act.MACHINE})
+_READING: Final = frozenset({Act.SEE, Act.CELL, Act.TRY, Act.PROTOCOLS, Act.AUDIT, Act.OVERSEE, Act.MACHINE})
 
 _IN_PERSON: Final = frozenset({Act.OWN, Act.OPEN, Act.ACCOUNTS})
 """No program does these, whatever token it holds."""

@@ -287,17 +287,18 @@ class Site:
 
     def rule_title(self, rule: str, protocol: str) -> str:
         """Say what people call a rule; of one that is no longer there its id."""
-        found = self._protocol(protocol)
+        found = self.protocol(protocol)
         return rule if found is None else found.title_of(rule)
 
     def figure_label(self, name: str, protocol: str) -> str:
         """Say what a feature or a limit of an alert is; of one that is no longer there its name."""
-        found = self._protocol(protocol)
+        found = self.protocol(protocol)
         if found is None or name not in {*found.features, *found.limits}:
             return SILENCE.get(name, name)
         return found.figure(name).label
 
-    def _protocol(self, name: str) -> Protocol | None:
+    def protocol(self, name: str) -> Protocol | None:
+        """Give a protocol in force."""
         return next((each for each in self.protocols if each.id == name), None)
 
     def limits(self, patient: str, cell: str) -> list[tuple[Protocol, list[Standing]]]:

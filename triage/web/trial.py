@@ -17,9 +17,9 @@ from triage.web.words import exact
 from triage.work import cells, outcomes
 from triage.work.limits import Standing, check, number
 from triage.work.proposals import Change, Proposal
-from triage.work.states import MoveError
+from triage.work.states import ChangedError, MoveError
 
-__all__ = ["NOT_HERE", "Trial", "ask", "cell_of", "of_form", "of_proposal"]
+__all__ = ["NOT_HERE", "Trial", "ask", "cell_of", "of_form", "of_proposal", "of_values"]
 
 NOT_HERE: Final = (
     "l’atelier lit le journal du service : il n’est là que si celui-ci est un fichier de cette machine"
@@ -59,14 +59,9 @@ def cell_of(person: Person, given: str) -> str:
 
 def of_form(site: Site, cell: str, name: str, form: FormData | None = None) -> Trial:
     """Read a form of limits; without one, nothing is tried."""
-    protocol = next((each for each in site.protocols if each.id == name), None)
-    if protocol is None:
-        raise HTTPException(404)
     fields = {} if form is None else {key: str(value) for key, value in form.items()}
     given = {key.removeprefix(_PREFIX): text for key, text in fields.items() if key.startswith(_PREFIX)}
-    out = Trial(
-        cell, protocol, site.limit_desk.of_cell(cell, protocol), {}, given, {}, fields.get("comment", "")
-    )
+    out = _untried(site, cell, name, given, fields.get("comment", ""))
     for each in out.standings:
         name = each.limit.name
         text, shown = given.get(name, "").strip(), fields.get(_SHOWN + name, "").strip()
@@ -74,12 +69,35 @@ def of_form(site: Site, cell: str, name: str, form: FormData | None = None) -> T
         if not text or text == shown:
             continue
         try:
-            value = _typed(text, shown, each)
+            value = number(text[:20], each.limit)
+            _possible(each, value, shown)
         except MoveError as error:
             out.wrong[name] = str(error)
             continue
         if value != each.value:
             out.tried[name] = value
+    return out
+
+
+def of_values(
+    site: Site, cell: str, name: str, limits: Mapping[str, float], seen: Mapping[str, float | None]
+) -> Trial:
+    """Try limits by their names, all or none; `seen` what held of some of them when it was looked up.
+
+    Raises
+    ------
+    MoveError
+        One is not legal; the message, in French, says what is.
+    """
+    out = _untried(site, cell, name)
+    standings = {each.limit.name: each for each in out.standings}
+    for each in {*limits, *seen} - standings.keys():
+        msg = f"{each} : la cellule n’a pas cette limite"
+        raise MoveError(msg)
+    for each, value in limits.items():
+        _possible(standings[each], value, exact(seen[each]) if each in seen else "")
+        if value != standings[each].value:
+            out.tried[each] = value
     return out
 
 
@@ -130,14 +148,21 @@ def ask(
     return answer
 
 
-def _typed(text: str, shown: str, standing: Standing) -> float:
-    """Read a limit from a form; MoveError where it is none, or where another holds than the page had shown."""
-    value = number(text[:20], standing.limit)
+def _untried(
+    site: Site, cell: str, name: str, given: Mapping[str, str] | None = None, comment: str = ""
+) -> Trial:
+    protocol = site.protocol(name)
+    if protocol is None:
+        raise HTTPException(404)
+    return Trial(cell, protocol, site.limit_desk.of_cell(cell, protocol), {}, given or {}, {}, comment)
+
+
+def _possible(standing: Standing, value: float, shown: str) -> None:
+    """Refuse what a limit cannot be, and what was chosen beside another limit than holds now. Raises MoveError."""
     check(standing.limit, value)
     if shown and shown != exact(standing.value):
         msg = f"{standing.limit.label} : changée depuis que vous avez ouvert la page : rechargez-la"
-        raise MoveError(msg)
-    return value
+        raise ChangedError(msg)
 
 
 def _known(value: float) -> float | None:

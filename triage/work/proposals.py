@@ -144,9 +144,11 @@ class Proposals:
 
     # Seeing --------------------------------------------------------------------------------------------------
 
-    def all(self, cells: Sequence[str], at_most: int = 100) -> list[Proposal]:
-        """Give the proposals of some cells, newest first."""
+    def all(self, cells: Sequence[str], at_most: int = 100, before: int | None = None) -> list[Proposal]:
+        """Give the proposals of some cells, newest first; those before a number."""
         query = _QUERY.where(PROPOSAL.c.cell.in_(cells)).order_by(PROPOSAL.c.id.desc()).limit(at_most)
+        if before is not None:
+            query = query.where(PROPOSAL.c.id < before)
         with self._engine.connect() as connection:
             return [_read(row) for row in connection.execute(query)]
 

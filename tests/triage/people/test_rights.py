@@ -10,7 +10,7 @@ from triage.people.person import Must, PeopleError, Person, Role, Scope
 from triage.people.rights import MATRIX, Act, may, reads, sees
 
 T0 = 1_790_000_000_000
-HEALTH = {Act.SEE, Act.WORK, Act.ENTER, Act.CELL, Act.OPEN, Act.LIMITS}
+HEALTH = {Act.SEE, Act.WORK, Act.ENTER, Act.CELL, Act.OPEN, Act.LIMITS, Act.TRY}
 CHANGING = {Act.WORK, Act.ENTER, Act.LIMITS, Act.OPEN, Act.ACCOUNTS, Act.SOURCES, Act.CELLS, Act.OWN}
 CELLS = ["Nord", "Sud", "Est", "Nord ", "nord", ""]
 
@@ -71,7 +71,7 @@ def test_the_table_of_the_documentation():
     all_care = {"own", "see", "work", "enter", "cell", "open", "protocols"}
     assert {role: {str(act) for act in acts} for role, acts in MATRIX.items()} == {
         Role.NURSE: all_care,
-        Role.CARDIOLOGIST: all_care | {"limits"},
+        Role.CARDIOLOGIST: all_care | {"limits", "try"},
         Role.OPERATOR: {"own", "machine", "protocols"},
         Role.ADMINISTRATOR: {
             "own",

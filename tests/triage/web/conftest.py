@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from argon2 import PasswordHasher
 
@@ -16,7 +17,10 @@ from conftest import make_frame, make_row
 
 from engine.config import load
 from engine.enrolment import Enrolled
-from engine.protocols import load_all
+from engine.protocols import find, load_all, load_candidates
+from engine.workshop import Source, Workshop
+from ingest import simulator
+from ingest.simulator.truth import patient_ids
 from triage import store
 from triage.people import seal
 from triage.people.accounts import People
@@ -40,6 +44,7 @@ ACCOUNTS = (
     NewAccount("admin", Role.ADMINISTRATOR, (), "Administration"),
 )
 MINUTE = 60_000
+HEART = "insuffisance_cardiaque"
 
 
 class Served:
@@ -132,6 +137,31 @@ def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     with serving(f"sqlite:///{folder / 'queue.sqlite'}", folder) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def atelier(site, tmp_path_factory):
+    """The site with a workshop on a log of 24 patients, of whom every third is of the other cell."""
+    log = tmp_path_factory.mktemp("log") / "log"
+    simulator.simulate(24, 30, 5, log, format="log", slot_s=600)
+    site.patients = patient_ids(np.arange(24))
+    enrolled = {
+        each: Enrolled((HEART,), "Sud" if i % 3 == 2 else "Nord") for i, each in enumerate(site.patients)
+    }
+    cells.take(site.queue.engine, enrolled)
+    text = find(HEART).read_text(encoding="utf-8")
+    other = log.parent / "other.toml"
+    text = text.replace('version = "0.1.0"', 'version = "0.2.0"', 1).replace(
+        'mark = "S17 S18"', 'mark = "S18"', 1
+    )
+    other.write_text(text, encoding="utf-8")
+    site.site.candidates = tuple(load_candidates([other], site.site.protocols))
+    source = Source(log, log.parent / "kept", (HEART, "covidom"), candidates=((HEART, str(other)),))
+    site.site.workshop = Workshop(source)
+    yield site
+    site.site.candidates = ()
+    site.site.workshop.close()
+    site.site.workshop = None
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import itertools
 from collections import Counter
+from typing import NamedTuple
 
 import pytest
 import schemathesis
@@ -14,7 +15,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from triage.people.person import Scope
+from triage.people.administration import NewAccount
+from triage.people.person import Role, Scope
+from triage.work.proposals import Change
 
 CHECKS = [
     not_a_server_error,
@@ -23,6 +26,7 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
+HEART = "insuffisance_cardiaque"
 MARKS = {"Nord": "NORDS-SENTENCE-4711", "Sud": "SUDS-SENTENCE-4712"}
 QUIET = {
     "deadline": None,
@@ -32,14 +36,44 @@ QUIET = {
 }
 
 
+FIGURES = {
+    "alerts": 3, "rouge": 1, "orange": 2, "load": 0.5, "outcomes": 2, "caught": 1, "sensitivity": 0.5,
+    "ppv": None, "minutes": 12.0, "nurses": 1, "never": 0.5,
+}  # fmt: skip
+STUDY = {
+    "figures": {"base": FIGURES, "changed": FIGURES}, "since_ms": 0, "until_ms": 86_400_000, "patients": 2,
+    "enrolled": 3, "gained": 0, "lost": 0, "card": {},
+}  # fmt: skip
+
+
+class Cell(NamedTuple):
+    """What a cell has."""
+
+    token: str
+    ids: list
+    patients: tuple
+    numbers: list
+    mark: str
+
+
 @pytest.fixture(scope="module")
 def cells(site):
-    """Lines of both cells, and a token of a nurse of each: name of the cell to (token, ids)."""
+    """Lines and proposals of both cells, and a token of a cardiologist of each: by the name of the cell."""
     now = site.site.now_ms()
+    site.site.people.create(
+        NewAccount("dr.blanc", Role.CARDIOLOGIST, ("Sud",), "Dr Léa Blanc"), "shell:test", now
+    )
     out = {}
-    for cell, name, patients in (("Nord", "marie", ("P7", "P9")), ("Sud", "luc", ("P8", "P11"))):
+    for cell, name, patients in (("Nord", "dr.roy", ("P7", "P9")), ("Sud", "dr.blanc", ("P8", "P11"))):
         token = site.site.people.make_token(name, "schema", Scope.WORK, 1, "shell:test", now)
-        out[cell] = token, [site.opened(each, sentence=MARKS[cell]) for each in patients], patients
+        ids = [site.opened(each, sentence=MARKS[cell]) for each in patients]
+        numbers = [
+            site.site.proposals.propose(
+                cell, HEART, [Change("gain_3d_kg", 2.0, value)], MARKS[cell], "dr.petit", STUDY, MARKS[cell]
+            )
+            for value in (1.5, 1.25)
+        ]
+        out[cell] = Cell(token, ids, patients, numbers, MARKS[cell])
     return out
 
 
@@ -49,11 +83,9 @@ def schema(site):
 
 
 def nothing_of(other, answer, asked=()):
-    _, ids, patients = other
-    mark = MARKS["Sud" if patients[0] == "P8" else "Nord"]
-    assert mark not in answer.text
+    assert other.mark not in answer.text
     # An id that was sent may be said back, as any text would.
-    assert not any(episode in answer.text for episode in ids if episode not in str(asked))
+    assert not any(episode in answer.text for episode in other.ids if episode not in str(asked))
 
 
 def test_it_says_what_may_go_wrong_everywhere_and_has_examples(schema):
@@ -79,10 +111,11 @@ def test_it_says_what_may_go_wrong_everywhere_and_has_examples(schema):
 def test_anything_that_is_described_is_answered_as_it_says_and_shows_nothing_of_others(
     site, schema, cells, mine, others
 ):
-    token, own, patients = cells[mine]
-    ids = itertools.cycle([*cells[others][1], own[0], None])
-    persons = itertools.cycle([*cells[others][2], patients[0], None])
-    seen = Counter()
+    theirs, ours = cells[others], cells[mine]
+    ids = itertools.cycle([*theirs.ids, ours.ids[0], None])
+    persons = itertools.cycle([*theirs.patients, ours.patients[0], None])
+    numbers = itertools.cycle([*theirs.numbers, *ours.numbers, None])
+    seen, reached = Counter(), Counter()
     for found in schema.get_all_operations():
         operation = found.ok()
 
@@ -91,13 +124,19 @@ def test_anything_that_is_described_is_answered_as_it_says_and_shows_nothing_of_
         def conforms(case):
             case.query = {k: v for k, v in (case.query or {}).items() if k != "wait"}
             # What it draws is never there: mostly it is something that is, of this cell or the other.
-            for name, there in (("episode", next(ids)), ("patient", next(persons))):
+            for name, there in (
+                ("episode", next(ids)),
+                ("patient", next(persons)),
+                ("number", next(numbers)),
+                ("protocol", HEART),
+            ):
                 if name in (case.path_parameters or {}) and there is not None:
                     case.path_parameters[name] = there
             answer = case.call(
-                base_url=f"{site.address}/api/v1", headers={"Authorization": f"Bearer {token}"}
+                base_url=f"{site.address}/api/v1", headers={"Authorization": f"Bearer {ours.token}"}
             )
             seen[answer.status_code] += 1
+            reached[case.operation.path, answer.status_code] += 1
             nothing_of(cells[others], answer, (case.body, case.query))
             case.validate_response(answer, checks=CHECKS)
 
@@ -105,12 +144,16 @@ def test_anything_that_is_described_is_answered_as_it_says_and_shows_nothing_of_
     assert seen[404] > 30
     assert seen[200] > 30
     assert seen[500] == 0
+    # Else a wall could be a path that leads nowhere.
+    assert reached["/proposals/{number}", 200] > 0
+    assert reached["/proposals/{number}", 404] > 0
+    assert reached["/proposals/{number}/trial", 200] > 0
 
 
 @pytest.mark.parametrize(("mine", "others"), [("Nord", "Sud"), ("Sud", "Nord")])
 def test_from_a_list_to_its_lines_and_back_again(site, schema, cells, mine, others):
     """Answers lead to requests: a line of the list, its log, its moves with the version that was seen."""
-    token = cells[mine][0]
+    token = cells[mine].token
     happened = Counter()
 
     class Machine(schema.as_state_machine()):

@@ -46,6 +46,16 @@ OF_NO_PATIENT = {
     "/atelier/propositions/{number}/essai.html": "of a cell",
     "/atelier/propositions/{number}/signer": "of a cell",
     "/atelier/propositions/{number}/{act}": "of a cell",
+    "/api/v1/workshop/{protocol}": "of a cell: see test_api_workshop",
+    "/api/v1/workshop/{protocol}/trial": "of a cell",
+    "/api/v1/workshop/{protocol}/proposals": "of a cell",
+    "/api/v1/proposals/{number}": "of a cell",
+    "/api/v1/proposals/{number}/trial": "of a cell",
+    "/api/v1/proposals/{number}/shadow": "of a cell",
+    "/api/v1/proposals/{number}/sign": "of a cell",
+    "/api/v1/proposals/{number}/refuse": "of a cell",
+    "/api/v1/proposals/{number}/withdraw": "of a cell",
+    "/api/v1/proposals/{number}/take-back": "of a cell",
 }
 
 

@@ -3,47 +3,14 @@
 import re
 import time
 
-import numpy as np
 import pytest
 
-from engine.enrolment import Enrolled
-from engine.protocols import find, load_candidates
-from engine.workshop import Question, Source, Workshop
-from ingest import simulator
-from ingest.simulator.truth import patient_ids
-from triage.work import cells, outgoing
+from engine.workshop import Question
+from triage.work import outgoing
 from triage.work.proposals import Stage
 
 HEART = "insuffisance_cardiaque"
-PATIENTS = patient_ids(np.arange(24))
 DAY = 86_400_000
-
-
-@pytest.fixture(scope="module")
-def log(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("log")
-    simulator.simulate(24, 30, 5, folder / "log", format="log", slot_s=600)
-    return folder / "log"
-
-
-@pytest.fixture(scope="module")
-def atelier(site, log):
-    """The site with a workshop on a log of 24 patients, of whom every third is of the other cell."""
-    enrolled = {each: Enrolled((HEART,), "Sud" if i % 3 == 2 else "Nord") for i, each in enumerate(PATIENTS)}
-    cells.take(site.queue.engine, enrolled)
-    text = find(HEART).read_text(encoding="utf-8")
-    other = log.parent / "other.toml"
-    text = text.replace('version = "0.1.0"', 'version = "0.2.0"', 1).replace(
-        'mark = "S17 S18"', 'mark = "S18"', 1
-    )
-    other.write_text(text, encoding="utf-8")
-    site.site.candidates = tuple(load_candidates([other], site.site.protocols))
-    source = Source(log, log.parent / "kept", (HEART, "covidom"), candidates=((HEART, str(other)),))
-    site.site.workshop = Workshop(source)
-    yield site
-    site.site.candidates = ()
-    site.site.workshop.close()
-    site.site.workshop = None
 
 
 def tried(site, client, cell="Nord", what="essai", htmx=True, **limits):
@@ -86,7 +53,7 @@ def test_a_limit_is_tried_on_the_patients_of_the_cell(atelier):
         other = tried(atelier, client, cell="Sud", gain_3d_kg="1,2")
         assert "8 patients de la cellule" in other.text
         named = set(re.findall(r"/patients/(\w+)", lower.text))
-        assert named <= {each for i, each in enumerate(PATIENTS) if i % 3 != 2}
+        assert named <= {each for i, each in enumerate(atelier.patients) if i % 3 != 2}
         whole = tried(atelier, client, htmx=False, gain_3d_kg="1,2")
         assert "<html" in whole.text
         assert counts(whole.text) == counts(lower.text)
@@ -187,7 +154,7 @@ def test_two_answer_for_it_it_is_in_force_and_taken_back(atelier):
 
 def test_what_is_signed_is_shown_in_whole_and_asked_first(atelier):
     desk = atelier.site.limit_desk
-    desk.change(PATIENTS[0], HEART, "spo2_low", 90.0, "insuffisant respiratoire", "dr.petit")
+    desk.change(atelier.patients[0], HEART, "spo2_low", 90.0, "insuffisant respiratoire", "dr.petit")
     with atelier.client("dr.petit") as petit, atelier.client("dr.roy") as roy:
         number = proposed(atelier, petit, spo2_low="90")
         path = f"/atelier/propositions/{number}"
@@ -215,13 +182,13 @@ def test_what_is_signed_is_shown_in_whole_and_asked_first(atelier):
         assert (signed.stage, signed.signer) == (Stage.SIGNED, "dr.roy")
         assert roy.get(f"{path}/signer").headers["location"] == path
         assert moved(atelier, petit, number, "retirer", 2, reason="essai de la page").status_code == 303
-    desk.change(PATIENTS[0], HEART, "spo2_low", None, "essai fini", "dr.petit")
+    desk.change(atelier.patients[0], HEART, "spo2_low", None, "essai fini", "dr.petit")
 
 
 def test_what_ran_in_the_shadow_stays_readable_when_it_has_ended(atelier):
     """The log is of January: what it has after the shadow's begin is what the shadow would have raised."""
     desk = atelier.site.proposals
-    reach = atelier.site.workshop.ask(Question(frozenset(PATIENTS), HEART, {}, {})).reach
+    reach = atelier.site.workshop.ask(Question(frozenset(atelier.patients), HEART, {}, {})).reach
     clock, desk._now_ms = desk._now_ms, lambda: reach.last_ms - 10 * DAY
     try:
         with atelier.client("dr.petit") as petit:

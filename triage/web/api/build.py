@@ -3,7 +3,7 @@
 from fastapi import Depends, FastAPI
 from fastapi.security import HTTPBearer
 
-from triage.web.api import administration, cell, entry, moves, patients, queue
+from triage.web.api import administration, cell, entry, moves, patients, queue, workshop
 from triage.web.api.door import Door, errors, said
 from triage.web.hub import Hub
 from triage.web.site import Site
@@ -33,7 +33,7 @@ def build(site: Site, hub: Hub) -> FastAPI:
     )
     door = Door(site)
     app.include_router(queue.routes(site, door, hub))
-    for part in (moves, patients, entry, cell, administration):
+    for part in (moves, patients, entry, cell, workshop, administration):
         app.include_router(part.routes(site, door))
     errors(app)
     return app

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
+from engine.workshop import BusyError, WorkshopError
 from triage.people.person import Person
 from triage.people.rights import Act, may
 from triage.web.api.shapes import Line, Wrong, iso
@@ -166,6 +167,12 @@ def errors(app: FastAPI) -> None:
             line=Line.of(error.row),
         )
         return JSONResponse(content.model_dump(mode="json"), 409)
+
+    @app.exception_handler(WorkshopError)
+    def unanswered(_request: Request, error: WorkshopError) -> JSONResponse:
+        if isinstance(error, BusyError):
+            return wrong(429, "too_many", str(error), {"Retry-After": "1"})
+        return wrong(409, "refused", str(error))
 
     # What it was is logged by the guard around it, which the error reaches too.
     @app.exception_handler(Exception)

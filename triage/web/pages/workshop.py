@@ -10,9 +10,9 @@ from starlette.responses import RedirectResponse, Response
 from engine.workshop import Answer, WorkshopError
 from triage.people.person import Person
 from triage.people.rights import Act
+from triage.web import proposed
 from triage.web.site import Site
 from triage.web.trial import NOT_HERE, Trial, ask, cell_of, of_form
-from triage.work import cell_limits
 from triage.work.proposals import Stage
 from triage.work.states import MoveError
 
@@ -51,13 +51,13 @@ def routes(site: Site) -> APIRouter:
             tab="workshop",
         )
 
-    def asked(request: Request, protocol: str, form: FormData) -> tuple[Person, Trial]:
-        person = site.checked(request, Act.LIMITS, str(form.get("csrf", "")))
+    def asked(request: Request, act: Act, protocol: str, form: FormData) -> tuple[Person, Trial]:
+        person = site.checked(request, act, str(form.get("csrf", "")))
         return person, of_form(site, cell_of(person, str(form.get("cellule", ""))), protocol, form)
 
     @router.get("")
     def index(request: Request, cellule: Cell = "") -> Response:
-        person = site.allowed(request, Act.LIMITS)
+        person = site.allowed(request, Act.TRY)
         cell = cell_of(person, cellule)
         if site.workshop is not None:
             site.workshop.prepare()
@@ -81,7 +81,7 @@ def routes(site: Site) -> APIRouter:
 
     @router.get("/{protocol}")
     def page(request: Request, protocol: str, cellule: Cell = "") -> Response:
-        person = site.allowed(request, Act.LIMITS)
+        person = site.allowed(request, Act.TRY)
         of = of_form(site, cell_of(person, cellule), protocol)
         site.seen(person, "workshop seen", protocol, of.cell)
         return result(person, of, whole=True)
@@ -92,49 +92,25 @@ def routes(site: Site) -> APIRouter:
         return await run_in_threadpool(try_, request, protocol, form)
 
     def try_(request: Request, protocol: str, form: FormData) -> Response:
-        person, of = asked(request, protocol, form)
+        person, of = asked(request, Act.TRY, protocol, form)
         return result(person, of, whole=request.headers.get("hx-request") != "true")
 
     @router.post("/{protocol}/proposer")
-    async def proposed(request: Request, protocol: str) -> Response:
+    async def sent(request: Request, protocol: str) -> Response:
         form = await request.form()
         return await run_in_threadpool(propose, request, protocol, form)
 
     def propose(request: Request, protocol: str, form: FormData) -> Response:
-        person, of = asked(request, protocol, form)
+        person, of = asked(request, Act.LIMITS, protocol, form)
         if of.wrong:
             return result(person, of, whole=True)
         comment = str(form.get("comment", ""))[:2000]
         answer: Answer | None = None
         try:
             answer = ask(site, of)
-            _, enrolled = cell_limits.reached(site.store.engine, of.cell, of.protocol.id, ())
-            made = site.proposals.propose(
-                of.cell,
-                of.protocol.id,
-                of.changes,
-                comment,
-                person.name,
-                _study(answer, enrolled),
-                answer.report,
-            )
+            made = proposed.propose(site, of, answer, comment, person.name)
         except (MoveError, WorkshopError) as error:
             return result(person, of, str(error), answer, whole=True)
         return RedirectResponse(f"/atelier/propositions/{made}", 303)
 
     return router
-
-
-def _study(answer: Answer, enrolled: int) -> dict[str, object]:
-    """Give what a proposal shows of its trial without the page of it."""
-    gained, lost = answer.pieces["counts"] or (0, 0)
-    return {
-        "figures": answer.figures,
-        "since_ms": answer.since_ms,
-        "until_ms": answer.reach.last_ms,
-        "patients": answer.patients,
-        "enrolled": enrolled,
-        "gained": gained,
-        "lost": lost,
-        "card": answer.pieces["card"],
-    }
