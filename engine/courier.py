@@ -7,7 +7,7 @@ It is marked as sent after the log has it durably: killed between the two it is 
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Protocol
@@ -20,6 +20,10 @@ __all__ = ["AheadError", "Courier", "Letter", "Outbox"]
 _LOGGER = logging.getLogger("vigie")
 _EVERY_S = 0.2
 _AGAIN_S = 2.0
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 class AheadError(Exception):
@@ -64,6 +68,8 @@ class Courier:
     outbox : Outbox
     log : Appender
         Taken care of by others; open from `start` to the end of `stop`.
+    now_ms : callable
+        The clock of this machine, ms UTC.
 
     Attributes
     ----------
@@ -71,8 +77,9 @@ class Courier:
         Why what the cell did does not reach the log; "" where it does.
     """
 
-    def __init__(self, outbox: Outbox, log: Appender) -> None:
+    def __init__(self, outbox: Outbox, log: Appender, now_ms: Callable[[], int] = _wall_ms) -> None:
         self._outbox = outbox
+        self._now_ms = now_ms
         self._log = log
         self.problem = ""
         self._stop = threading.Event()
@@ -97,7 +104,7 @@ class Courier:
             The next was made so far ahead of this machine's clock that the line would refuse it.
         """
         letters = self._outbox.waiting()
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = self._now_ms()
         legal = list(takewhile(lambda letter: letter.made_ms <= now_ms + FUTURE_MS, letters))
         if legal:
             entries = [(letter.source, letter.body, now_ms) for letter in legal]

@@ -260,7 +260,7 @@ def test_a_limit_that_a_cardiologist_lowers_raises_the_next_alert_and_names_her(
     with DurableLine(
         tmp_path, loaded.program, sink=site.queue.apply, roster=loaded.roster, upkeep=Upkeep(history_rows=0)
     ) as line:
-        courier = Courier(Outbox(site.queue.engine), line.log)
+        courier = Courier(Outbox(site.queue.engine), line.log, site.site.now_ms)
 
         def weighs(number, kg, ago_h=0):
             now = site.site.now_ms()

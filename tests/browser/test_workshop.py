@@ -75,7 +75,7 @@ def weighed(site, before, after):
             line.catch_up()
 
         weighs(1, before, 48)
-        courier = Courier(Outbox(site.queue.engine), line.log)
+        courier = Courier(Outbox(site.queue.engine), line.log, site.site.now_ms)
         while courier.deliver():
             line.catch_up()
         weighs(2, after, 1)
