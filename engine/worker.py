@@ -47,6 +47,7 @@ __all__ = ["FencedSink", "Worker", "folder_of", "partitions_of"]
 _LOGGER = logging.getLogger("vigie.worker")
 _AGAIN_S = 0.5
 _KEEP_S = 1.0
+_HTTP_END_S = 5.0
 _SHOWN = 20
 _LOG = "log"  # a condition, see `Problems`
 
@@ -230,7 +231,8 @@ class Worker:
             build(self), loop="uvloop", lifespan="off", log_config=None, access_log=False, server_header=False
         )
         server = uvicorn.Server(config)
-        threading.Thread(target=server.run, args=([listening],), name="http", daemon=True).start()
+        serving = threading.Thread(target=server.run, args=([listening],), name="http", daemon=True)
+        serving.start()
         host, port = listening.getsockname()[:2]
         ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
         gc.collect()
@@ -257,6 +259,8 @@ class Worker:
                 threads[0].join(keep_s)
             self._keep()
         server.should_exit = True
+        # A thread within its event loop while the interpreter is taken down would end the process by a signal.
+        serving.join(_HTTP_END_S)
         self._client.close()
         if self._failed is not None:
             raise self._failed
