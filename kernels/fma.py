@@ -11,6 +11,7 @@ from numba.extending import intrinsic
 __all__ = ["fma"]
 
 
+# Numba calls these with its own types, of which it ships no stubs: they are not annotated.
 @intrinsic
 def fma(typingctx, a, b, c):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG001
     """Give ``a * b + c`` of three floats."""

@@ -41,6 +41,7 @@ def _address(context: Any, builder: Any, array_type: Any, array: Any, *indices: 
     return base
 
 
+# Numba calls these with its own types, of which it ships no stubs: they are not annotated.
 @intrinsic
 def prefetch(typingctx, array, row, column):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG001
     """Fetch the cache line of ``array[row, column]`` of a two-dimensional array; any index is harmless.

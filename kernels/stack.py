@@ -14,6 +14,7 @@ from numba.np.arrayobj import populate_array
 __all__ = ["stack"]
 
 
+# Numba calls these with its own types, of which it ships no stubs: they are not annotated.
 @intrinsic(prefer_literal=True)
 def stack(typingctx, n):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG001
     """Give a float64[n] that lives until the calling kernel returns; what is in it is not defined.

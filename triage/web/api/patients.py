@@ -1,6 +1,5 @@
 """A patient: lines, thread, curves, limits, and who it is; every look is noted."""
 
-import math
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -12,7 +11,7 @@ from engine.curves import sentence
 from triage.people.rights import Act
 from triage.web.api.door import Door, Id, said
 from triage.web.api.queue import Happened, happened
-from triage.web.api.shapes import Line, Lines, Model, Text, Version, iso
+from triage.web.api.shapes import Limit, Line, Lines, Model, Text, Version, iso
 from triage.web.site import Site
 from triage.work import lists, timeline
 from triage.work.limits import Standing
@@ -31,36 +30,17 @@ class Curve(Model):
     late: list[bool] = Field(description="came too late to count")
 
 
-class PatientLimit(Model):
-    """A limit in force for a patient, and where it comes from."""
+class PatientLimit(Limit):
+    """A limit in force for a patient."""
 
     protocol: str
-    name: str
-    label: str
-    unit: str
-    value: float | None
-    origin: str
-    lowest: float
-    highest: float
     changed: bool = Field(description="by a person, for this patient: can be taken back")
     version: int = Field(description="how often it was changed")
 
     @classmethod
-    def of(cls, protocol: str, standing: Standing) -> "PatientLimit":
+    def of_patient(cls, protocol: str, standing: Standing) -> "PatientLimit":
         """Make it of a limit in force."""
-        limit = standing.limit
-        return cls(
-            protocol=protocol,
-            name=limit.name,
-            label=limit.label,
-            unit=limit.unit,
-            value=standing.value if math.isfinite(standing.value) else None,
-            origin=standing.origin,
-            lowest=limit.min,
-            highest=limit.max,
-            changed=standing.changed,
-            version=standing.version,
-        )
+        return cls.of(standing, protocol=protocol, changed=standing.changed, version=standing.version)
 
 
 class ChangeLimit(Model):
@@ -119,7 +99,7 @@ def routes(site: Site, door: Door) -> APIRouter:
 
     def standings(patient: str, cell: str) -> list[PatientLimit]:
         return [
-            PatientLimit.of(protocol.id, each)
+            PatientLimit.of_patient(protocol.id, each)
             for protocol, found in site.limits(patient, cell)
             for each in found
         ]
@@ -186,7 +166,7 @@ def routes(site: Site, door: Door) -> APIRouter:
         done = site.limit_desk.change(
             patient, protocol, name, body.value, body.reason, person.name, version=body.version
         )
-        return PatientLimit.of(protocol, done)
+        return PatientLimit.of_patient(protocol, done)
 
     @router.get("/identity")
     def identity(request: Request, patient: Id) -> Identity:

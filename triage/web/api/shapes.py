@@ -1,15 +1,17 @@
 """What many answers have in common: times, a line of the queue, why something was not done."""
 
+import math
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from rules.levels import Level
+from triage.work.limits import Standing
 from triage.work.lists import Row
 
-__all__ = ["Line", "Lines", "Model", "Text", "Time", "Version", "Wrong", "iso", "ms"]
+__all__ = ["Limit", "Line", "Lines", "Model", "Text", "Time", "Version", "Wrong", "iso", "ms"]
 
 
 class Model(BaseModel):
@@ -41,6 +43,33 @@ def _text(given: str) -> str:
 Text = Annotated[str, Field(max_length=2000), AfterValidator(_text)]
 Time = Annotated[AwareDatetime, Field(description="ISO 8601 with its zone")]
 Version = Annotated[int, Field(ge=0, le=1 << 62, description="the one of the line that was seen")]
+
+
+class Limit(Model):
+    """A limit in force, where it comes from, and what is possible."""
+
+    name: str
+    label: str
+    unit: str
+    value: float | None
+    origin: str
+    lowest: float
+    highest: float
+
+    @classmethod
+    def of(cls, standing: Standing, **more: object) -> Self:
+        """Read a limit in force; `more` is what a shape has beside it."""
+        limit = standing.limit
+        return cls(
+            name=limit.name,
+            label=limit.label,
+            unit=limit.unit,
+            value=standing.value if math.isfinite(standing.value) else None,
+            origin=standing.origin,
+            lowest=limit.min,
+            highest=limit.max,
+            **more,
+        )
 
 
 class Line(Model):

@@ -19,10 +19,9 @@ from triage.people.rights import Act
 from triage.web import proposed, trial
 from triage.web.api.cell import Cell
 from triage.web.api.door import Door, Id, said
-from triage.web.api.shapes import Model, Text, Time, Version, iso, ms
+from triage.web.api.shapes import Limit, Model, Text, Time, Version, iso, ms
 from triage.web.site import Site
 from triage.web.trial import Trial
-from triage.work.limits import Standing
 from triage.work.proposals import Change, Proposal, Stage
 from triage.work.states import MoveError
 
@@ -36,32 +35,6 @@ Name = Annotated[str, Field(max_length=60)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class CellLimit(Model):
-    """A limit as it holds for who has none of their own, and what is possible."""
-
-    name: str
-    label: str
-    unit: str
-    value: float | None
-    origin: str
-    lowest: float
-    highest: float
-
-    @classmethod
-    def of(cls, standing: Standing) -> "CellLimit":
-        """Read a limit in force."""
-        limit = standing.limit
-        return cls(
-            name=limit.name,
-            label=limit.label,
-            unit=limit.unit,
-            value=standing.value if math.isfinite(standing.value) else None,
-            origin=standing.origin,
-            lowest=limit.min,
-            highest=limit.max,
-        )
-
-
 class Bench(Model):
     """What can be tried in a cell."""
 
@@ -69,7 +42,7 @@ class Bench(Model):
     protocol: str
     protocol_version: str
     protocol_hash: str
-    limits: list[CellLimit]
+    limits: list[Limit] = Field(description="as they hold for who has none of their own")
 
 
 class Try(Model):
@@ -304,7 +277,7 @@ def _trials(site: Site, door: Door) -> APIRouter:
             protocol=of.protocol.id,
             protocol_version=of.protocol.version,
             protocol_hash=of.protocol.hash,
-            limits=[CellLimit.of(each) for each in of.standings],
+            limits=[Limit.of(each) for each in of.standings],
         )
 
     @router.post("/trial", responses=said(409), openapi_extra=_body("trial"))
