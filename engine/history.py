@@ -18,10 +18,23 @@ from enum import IntEnum
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet
 
 from ingest.historyfile import MARK, current, span
 
-__all__ = ["SCHEMA", "Gap", "History", "HistoryError", "Outcome", "day_of", "read", "sync", "write_parquet"]
+__all__ = [
+    "MERGED_ROWS",
+    "SCHEMA",
+    "Gap",
+    "History",
+    "HistoryError",
+    "Outcome",
+    "day_of",
+    "read",
+    "sync",
+    "write_parquet",
+]
 
 SCHEMA = pl.Schema(
     {
@@ -43,6 +56,9 @@ _ORDER = ["patient", "signal", "t_ms", "offset", "milli", "receipt_ms", "status"
 # Of one row group. Sorted by patient, a patient's rows are in few of them, and each is read whole: a year of a patient
 # among 100,000 took 290 ms with 65,536 rows, 155 ms with this; 90 days 73 ms and 41 ms, and no less with fewer rows.
 _ROWS = 16_384
+
+MERGED_ROWS = 1_048_576
+"""Rows of a merged file at most, some 150 bytes of memory each while it is made; 100,000 patients give fewer a day."""
 
 
 class Outcome(IntEnum):
@@ -249,36 +265,58 @@ class History:
         """Read what is committed; see the function `read`, which needs no writer."""
         return read(self.folder, patient, signals, since, until)
 
-    def compact(self, day: str, *, linger: bool = False) -> int:
-        """Merge the files of `day` (YYYY-MM-DD) into one a shard; return how many were merged.
+    def runs(self, day: str) -> list[list[Path]]:
+        """Give files of `day` (YYYY-MM-DD) that are to become one: two or more that follow each other in a shard.
 
-        Commits are frequent and their files small; a day of them reads many times slower than one file. The merged file
-        replaces those whose offsets it covers from the moment it has its name. Beside commits and readers; one merges
-        at a time. With `linger` the merged ones stay for readers that have begun; `remove_merged` takes them away.
+        Commits are frequent and their files small; a day of them reads many times slower than a few files. A run has
+        `MERGED_ROWS` rows at most, so that merging takes memory by that, and not by what came in a day.
+
+        Raises
+        ------
+        HistoryError
+            A file cannot be read.
+        """
+        out = []
+        for folder in sorted((self.folder / f"day={day}").glob("shard=*")):
+            run: list[Path] = []
+            rows = 0
+            for path in current(folder.glob("*.parquet"), self._committed):
+                try:
+                    more = pyarrow.parquet.read_metadata(path).num_rows
+                except (OSError, pa.ArrowException) as error:
+                    msg = f"{path}: {error}"
+                    raise HistoryError(msg) from error
+                if rows + more > MERGED_ROWS:
+                    out.append(run)
+                    run, rows = [], 0
+                run.append(path)
+                rows += more
+            out.append(run)
+        return [run for run in out if len(run) > 1]
+
+    def merge(self, run: list[Path], *, linger: bool = False) -> None:
+        """Merge a run, as `runs` gives it, into one file.
+
+        The merged file replaces those whose offsets it covers from the moment it has its name. Beside commits and
+        readers; one merges at a time. With `linger` the merged ones stay for readers that have begun; `remove_merged`
+        takes them away.
 
         Raises
         ------
         HistoryError
             The disk refuses; what there was is there.
         """
-        merged = 0
-        for folder in sorted((self.folder / f"day={day}").glob("shard=*")):
-            paths = current(folder.glob("*.parquet"), self._committed)
-            if len(paths) < 2:
-                continue
-            (first, _), (_, until) = span(paths[0]), span(paths[-1])
-            whole = folder / f"{first:020d}-{until:020d}.parquet"
-            try:
-                rows = pl.concat([pl.read_parquet(path, hive_partitioning=False) for path in paths])
-                write_parquet(rows.sort(_ORDER), whole)
-                sync(folder)
-            except (OSError, pl.exceptions.PolarsError) as error:
-                msg = f"{whole}: {error}"
-                raise HistoryError(msg) from error
-            for path in () if linger else paths:
-                path.unlink()
-            merged += len(paths)
-        return merged
+        (first, _), (_, until) = span(run[0]), span(run[-1])
+        whole = run[0].with_name(f"{first:020d}-{until:020d}.parquet")
+        try:
+            rows = pl.concat([pl.read_parquet(path, hive_partitioning=False) for path in run])
+            write_parquet(rows.sort(_ORDER), whole)
+            sync(whole.parent)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            msg = f"{whole}: {error}"
+            raise HistoryError(msg) from error
+        for path in () if linger else run:
+            path.unlink()
 
     def days(self) -> list[tuple[str, int, float]]:
         """Give, of each day that there is, the most files of a shard that are not merged, and when the newest was made.

@@ -1,7 +1,8 @@
 """Merging history's files beside the running line: a commit a minute would be half a million files a year.
 
-A day that is over is merged into one file a shard once nothing has come for it for a while, and again when late
-readings have; the day that is being written whenever it has many files. The line goes on meanwhile.
+A day that is over is merged once nothing has come for it for a while, and again when late readings have; the day that
+is being written whenever it has many files. A day then is one file a shard, or a few where it has very many rows. The
+line goes on meanwhile.
 """
 
 import threading
@@ -48,7 +49,7 @@ class Merger:
             self._thread.start()
 
     def close(self) -> None:
-        """Stop after the day that is under way."""
+        """Stop after the file that is under way."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
@@ -68,8 +69,20 @@ class Merger:
                 break
             over = day < today and newest < now - QUIET_S
             if files >= (2 if over else MANY):
-                merged += self._history.compact(day, linger=True)
+                merged += self._merge(day)
             self._history.remove_merged(day, now - LINGER_S)
+        return merged
+
+    def _merge(self, day: str) -> int:
+        merged = 0
+        for run in self._history.runs(day):
+            if self._stop.is_set():
+                break
+            begun = time.monotonic()
+            self._history.merge(run, linger=True)
+            merged += len(run)
+            # The line has the machine for as long as merging had it.
+            self._stop.wait(time.monotonic() - begun)
         return merged
 
     def _run(self) -> None:

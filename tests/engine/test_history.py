@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import engine.history
 from engine.history import SCHEMA, Gap, History, HistoryError, Outcome, read
 
 DAY = 86_400_000
@@ -240,6 +241,13 @@ def test_a_full_disk(tmp_path):
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
+def merge_day(history, day):
+    runs = history.runs(day)
+    for run in runs:
+        history.merge(run)
+    return sum(map(len, runs))
+
+
 def test_merging_a_day(tmp_path):
     history = History(tmp_path, shards=2)
     for first in range(0, 20, 2):
@@ -251,10 +259,10 @@ def test_merging_a_day(tmp_path):
     day = tmp_path / "day=2026-03-01"
     parts = {path: path.read_bytes() for path in day.glob("shard=*/*.parquet")}
     assert len(parts) > 10
-    assert history.compact("2026-03-01") == len(parts)
+    assert merge_day(history, "2026-03-01") == len(parts)
     assert len(list(day.glob("shard=*/*"))) == 2
     assert collected(tmp_path) == before
-    assert history.compact("2026-03-01") == 0
+    assert merge_day(history, "2026-03-01") == 0
     # Killed before the parts were removed: they are passed over, and removed at the next start.
     for path, content in parts.items():
         path.write_bytes(content)
@@ -262,6 +270,36 @@ def test_merging_a_day(tmp_path):
     history = History(tmp_path, shards=2)
     assert len(list(day.glob("shard=*/*"))) == 2
     assert collected(tmp_path) == before
+
+
+def test_a_day_of_very_many_rows_is_several_files(tmp_path, monkeypatch):
+    most = 200
+    monkeypatch.setattr(engine.history, "MERGED_ROWS", most)
+    history = History(tmp_path)
+    position = 0
+    sizes = [1, 2, 3, 60, 1, 1, 2, 40, 1, 1]  # some beyond the bound by themselves
+    for size in sizes:
+        history.append(0, position, position + size, batch(position, position + size, number=12))
+        position += size
+        history.commit(position)
+    before = everything(read(tmp_path).collect())
+    read_at_once = []
+    reading = pl.read_parquet
+
+    def watched(path, **options):
+        rows = reading(path, **options)
+        read_at_once[-1] += rows.height
+        return rows
+
+    monkeypatch.setattr(pl, "read_parquet", watched)
+    for _ in range(3):
+        for run in history.runs("2026-03-01"):
+            read_at_once.append(0)
+            history.merge(run)
+    assert 2 <= len(read_at_once) < len(sizes)
+    assert max(read_at_once) <= most
+    assert collected(tmp_path) == before
+    assert history.runs("2026-03-01") == [], "a day that is merged is not merged again"
 
 
 @settings(max_examples=25)
@@ -278,7 +316,7 @@ def test_any_order_of_batches_commits_crashes_and_merges(tmp_path_factory, steps
         if step == "commit":
             history.commit(position)
         elif step == "compact":
-            history.compact("2026-03-01")
+            merge_day(history, "2026-03-01")
         elif isinstance(step, float):  # killed; the checkpoint was somewhere before
             history = History(folder)
             position = int(step * history.committed)
@@ -329,7 +367,7 @@ CHILD = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from test_history import batch
+from test_history import batch, merge_day
 from engine.history import History
 history = History(sys.argv[1], shards=2)
 position = max(0, history.committed - 3)  # its checkpoint is a little behind
@@ -341,7 +379,7 @@ while True:
     position += 2
     history.commit(position)
     if position % 12 == 0:
-        history.compact("2026-03-01")
+        merge_day(history, "2026-03-01")
     print(history.committed, flush=True)
 """
 

@@ -114,7 +114,7 @@ def test_what_keeps_it_from_merging_is_said_and_over_when_it_is_over(history, mo
         message = "no room"
         raise HistoryError(message)
 
-    monkeypatch.setattr(history, "compact", full)
+    monkeypatch.setattr(history, "merge", full)
     merger.look()
     merger._thread.join()
     assert merger.problem == "history is not merged: no room"
