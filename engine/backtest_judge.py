@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import pyarrow as pa
 
 from engine.found import Kept, Part
 from engine.judging import Found, Judge, Verdicts, patient_order, some
@@ -17,7 +16,7 @@ from engine.limits import Limits
 from engine.load import Loaded
 from engine.plan import make_plan
 from engine.program import limit_key
-from engine.report import alert_ids
+from engine.report import alert_ids, id_texts
 from engine.state import State
 from ingest.signals import MILLI
 from kernels import lifecycle
@@ -245,7 +244,7 @@ class _Shard:
         levels = ["", *(level.name for level in sorted(Level))]
         kinds = [_KINDS.get(kind, "") for kind in range(max(_KINDS) + 1)]
         frame = names[columns.rule].with_columns(
-            _hexadecimal(ids).alias("alert_id"),
+            id_texts(ids).alias("alert_id"),
             pl.Series("patient", self.patients, pl.String)[columns.slot],
             names["rule"][columns.opener].alias("opened_by"),
             pl.Series("level", levels, pl.String)[columns.level],
@@ -267,14 +266,6 @@ class _Shard:
             schema={"patient": pl.String, "first_ms": pl.Int64, "newest_ms": pl.Int64},
         )
         return known if self.mine is None else known.filter(pl.Series(self.mine))
-
-
-def _hexadecimal(ids: npt.NDArray[np.uint64]) -> pl.Series:
-    """Ids as sixteen digits each, as `engine.report` writes them; no object an id."""
-    text = ids.astype(">u8").tobytes().hex().encode()
-    ends = np.arange(0, len(text) + 1, 16, dtype=np.int32)
-    column = pa.StringArray.from_buffers(len(ids), pa.py_buffer(ends), pa.py_buffer(text))
-    return pl.Series("alert_id", column)
 
 
 def only(judged: Judged, since_ms: int) -> Judged:

@@ -20,7 +20,7 @@ from rules.alerts import SCHEMA, Happening
 from rules.explain import Wording, silence_sentence
 from rules.levels import Level
 
-__all__ = ["Reporter", "alert_ids", "merge"]
+__all__ = ["Reporter", "alert_ids", "id_texts", "merge"]
 
 _HAPPENING = {
     life.OPENED: Happening.OPENED,
@@ -52,6 +52,11 @@ def alert_ids(
 ) -> npt.NDArray[np.uint64]:
     """Give the id of each alert: a function of patient, rule that opened it, and onset, and of nothing else."""
     return _mix(_mix(_mix(patient) ^ rule) ^ onset_ms.view(np.uint64))
+
+
+def id_texts(ids: npt.NDArray[np.uint64]) -> pl.Series:
+    """Write ids as they are kept and shown: sixteen hexadecimal digits each."""
+    return _texts(_hexadecimal(ids), np.full(len(ids), 2 * ids.itemsize))
 
 
 class Reporter:
@@ -90,7 +95,7 @@ class Reporter:
         features, limits = self._values(changes)
         told = self.told[changes.rule]
         columns = {series.name: series for series in told} | {
-            "alert_id": _texts(_hexadecimal(ids), np.full(len(ids), 2 * ids.itemsize)),
+            "alert_id": id_texts(ids),
             "patient": _texts(*state.patient_bytes(changes.slot)),
             "opened_by": self.told["rule"][changes.opener],
             "level": self.levels[changes.level],
@@ -201,8 +206,7 @@ def _same(text: str, n: int) -> pl.Series:
 
 def _hexadecimal(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
     """Write numbers in sixteen hexadecimal digits each, one after the other, ASCII."""
-    octets = numbers.astype(">u8").view(np.uint8)
-    return np.frombuffer(b"0123456789abcdef", np.uint8)[np.stack((octets >> 4, octets & 15), axis=1)].ravel()
+    return np.frombuffer(numbers.astype(">u8").tobytes().hex().encode(), np.uint8)
 
 
 def _texts(octets: npt.NDArray[np.uint8], length: npt.NDArray[np.integer]) -> pl.Series:

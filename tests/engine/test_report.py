@@ -66,8 +66,7 @@ def test_rows_say_of_their_rule_what_the_protocol_says(alerts):
 
 @given(st.lists(numbers, max_size=9))
 def test_ids_are_sixteen_hexadecimal_digits(each):
-    octets = report._hexadecimal(np.array(each, np.uint64))
-    assert octets.tobytes().decode() == "".join(f"{number:016x}" for number in each)
+    assert report.id_texts(np.array(each, np.uint64)).to_list() == [f"{number:016x}" for number in each]
 
 
 @given(st.lists(st.text("abc-9", max_size=5)))
