@@ -82,6 +82,9 @@ class _Act:
 class Limits:
     """Limits in force of the patients of a state.
 
+    Where a limit comes from is known of those that acts put (`apply`), not of those that were put without an act (by
+    `put` or `put_for_all`): judging kept features does that, and writes no sentences.
+
     Parameters
     ----------
     program : Program
@@ -330,7 +333,11 @@ class Limits:
             if by is None:
                 words = self._roster.in_force(patient, *self._names[q])[1]
             else:
-                act = self._acts[by]
+                act = self._acts.get(by)
+                if act is None:
+                    protocol, name = self._names[q]
+                    msg = f"{protocol}.{name} was put in force without an act: it is not known where it comes from"
+                    raise AssertionError(msg)
                 date = datetime.fromtimestamp(act.t_ms / 1000, self._zone).date()
                 # Which cell that is, the log does not say, and the roster may be another by now.
                 words = words_of("cell" if by[2] else "patient", "", act.author, date, act.text)
