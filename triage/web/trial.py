@@ -64,7 +64,7 @@ def of_form(site: Site, cell: str, name: str, form: FormData | None = None) -> T
     out = _untried(site, cell, name, given, fields.get("comment", ""))
     for each in out.standings:
         name = each.limit.name
-        text, shown = given.get(name, "").strip(), fields.get(_SHOWN + name, "").strip()
+        text, shown = given.get(name, "").strip(), fields.get(_SHOWN + name)
         # Tried is what a person changed, not what has changed since the page was opened.
         if not text or text == shown:
             continue
@@ -95,7 +95,7 @@ def of_values(
         msg = f"{each} : la cellule n’a pas cette limite"
         raise MoveError(msg)
     for each, value in limits.items():
-        _possible(standings[each], value, exact(seen[each]) if each in seen else "")
+        _possible(standings[each], value, exact(seen[each]) if each in seen else None)
         if value != standings[each].value:
             out.tried[each] = value
     return out
@@ -157,10 +157,15 @@ def _untried(
     return Trial(cell, protocol, site.limit_desk.of_cell(cell, protocol), {}, given or {}, {}, comment)
 
 
-def _possible(standing: Standing, value: float, shown: str) -> None:
-    """Refuse what a limit cannot be, and what was chosen beside another limit than holds now. Raises MoveError."""
+def _possible(standing: Standing, value: float, shown: str | None) -> None:
+    """Refuse what a limit cannot be, and what was chosen beside another limit than holds now; None: beside none.
+
+    Raises
+    ------
+    MoveError, ChangedError
+    """
     check(standing.limit, value)
-    if shown and shown != exact(standing.value):
+    if shown is not None and shown != exact(standing.value):
         msg = f"{standing.limit.label} : changée depuis que vous avez ouvert la page : rechargez-la"
         raise ChangedError(msg)
 

@@ -1,7 +1,9 @@
 """The workshop's pages: a limit is tried, proposed, signed by another, in force, in the shadow, taken back."""
 
+import math
 import re
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -75,6 +77,31 @@ def test_what_nobody_changed_is_not_tried(atelier):
             422,
             True,
         )
+
+
+def test_a_limit_that_was_not_fixed_when_the_page_was_opened_is_checked_too(atelier, monkeypatch):
+    desk = atelier.site.limit_desk
+    of_cell = desk.of_cell
+
+    def unfixed(cell, protocol):
+        each = of_cell(cell, protocol)
+        return [replace(at, value=math.nan) if at.limit.name == "spo2_low" else at for at in each]
+
+    with atelier.client("dr.petit") as client:
+        with monkeypatch.context() as then:
+            then.setattr(desk, "of_cell", unfixed)
+            page = client.get(f"/atelier/{HEART}?cellule=Nord").text
+        fields = dict(re.findall(r'name="([ls]_spo2_low)"[^>]*value="([^"]*)"', page))
+        assert fields == {"l_spo2_low": "", "s_spo2_low": "–"}
+        body = {"csrf": atelier.csrf(client), "cellule": "Nord", **fields, "l_spo2_low": "91"}
+        for what in ("essai", "proposer"):
+            answer = client.post(f"/atelier/{HEART}/{what}", data=body)
+            assert answer.status_code == 422
+            assert "changée depuis que vous avez ouvert la page" in errors(answer.text)["spo2_low"]
+        with monkeypatch.context() as still:
+            still.setattr(desk, "of_cell", unfixed)
+            answer = client.post(f"/atelier/{HEART}/essai", data=body, headers={"hx-request": "true"})
+            assert (answer.status_code, errors(answer.text)) == (200, {})
 
 
 def errors(page):
