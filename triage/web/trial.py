@@ -19,7 +19,7 @@ from triage.work.limits import Standing, check, number
 from triage.work.proposals import Change, Proposal
 from triage.work.states import ChangedError, MoveError
 
-__all__ = ["NOT_HERE", "Trial", "ask", "cell_of", "of_form", "of_proposal", "of_values"]
+__all__ = ["NOT_HERE", "Trial", "ask", "cell_of", "of_form", "of_proposal", "of_values", "see"]
 
 NOT_HERE: Final = (
     "l’atelier lit le journal du service : il n’est là que si celui-ci est un fichier de cette machine"
@@ -107,6 +107,18 @@ def of_proposal(site: Site, each: Proposal) -> Trial:
     names = {standing.limit.name for standing in out.standings}
     out.tried = {change.name: change.after for change in each.changes if change.name in names}
     return out
+
+
+def see(site: Site, person: Person, of: Trial) -> Answer:
+    """Put a trial to the workshop for somebody, and note it: its answer names patients and what they were alerted for.
+
+    Raises
+    ------
+    WorkshopError
+    """
+    answer = ask(site, of)
+    site.seen(person, "workshop seen", of.protocol.id, of.cell)
+    return answer
 
 
 def ask(

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from engine.workshop import Question
+from triage import audit
 from triage.work import outgoing
 from triage.work.proposals import Stage
 
@@ -102,6 +103,23 @@ def test_a_limit_that_was_not_fixed_when_the_page_was_opened_is_checked_too(atel
             still.setattr(desk, "of_cell", unfixed)
             answer = client.post(f"/atelier/{HEART}/essai", data=body, headers={"hx-request": "true"})
             assert (answer.status_code, errors(answer.text)) == (200, {})
+
+
+def test_each_trial_that_somebody_sees_is_in_the_audit_trail(atelier):
+    """The page was opened of one cell; the alerts of another's patients are seen by a form that names that cell."""
+
+    def seen():
+        entries = audit.entries(atelier.queue.engine, subject=HEART)
+        return [each.cell for each in entries if (each.actor, each.action) == ("dr.petit", "workshop seen")]
+
+    with atelier.client("dr.petit") as client:
+        before = len(seen())
+        assert client.get(f"/atelier/{HEART}?cellule=Nord").status_code == 200
+        assert len(seen()) == before + 1
+        assert "/patients/" in tried(atelier, client, cell="Sud", gain_3d_kg="1,2").text
+        assert (len(seen()), seen()[0]) == (before + 2, "Sud")
+        assert tried(atelier, client, cell="Sud", what="proposer").status_code == 422
+        assert (len(seen()), seen()[0]) == (before + 3, "Sud")
 
 
 def errors(page):

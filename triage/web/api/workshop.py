@@ -262,8 +262,7 @@ def _trials(site: Site, door: Door) -> APIRouter:
 
     def tried(person: Person, protocol: str, body: Try) -> tuple[Trial, Answer]:
         of = trial.of_values(site, trial.cell_of(person, body.cell or ""), protocol, body.limits, body.seen)
-        site.seen(person, "workshop seen", protocol, of.cell)
-        return of, trial.ask(site, of)
+        return of, trial.see(site, person, of)
 
     @router.get("")
     def bench(request: Request, protocol: Id, cell: Cell = None) -> Bench:

@@ -12,7 +12,7 @@ from triage.people.person import Person
 from triage.people.rights import Act
 from triage.web import proposed
 from triage.web.site import Site
-from triage.web.trial import NOT_HERE, Trial, ask, cell_of, of_form
+from triage.web.trial import NOT_HERE, Trial, cell_of, of_form, see
 from triage.work.proposals import Stage
 from triage.work.states import MoveError
 
@@ -37,7 +37,7 @@ def routes(site: Site) -> APIRouter:
         refused = bool(of.wrong or problem)
         if answer is None and not problem:
             try:
-                answer = ask(site, of)
+                answer = see(site, person, of)
             except WorkshopError as error:
                 problem = str(error)
         return site.page(
@@ -82,9 +82,7 @@ def routes(site: Site) -> APIRouter:
     @router.get("/{protocol}")
     def page(request: Request, protocol: str, cellule: Cell = "") -> Response:
         person = site.allowed(request, Act.TRY)
-        of = of_form(site, cell_of(person, cellule), protocol)
-        site.seen(person, "workshop seen", protocol, of.cell)
-        return result(person, of, whole=True)
+        return result(person, of_form(site, cell_of(person, cellule), protocol), whole=True)
 
     @router.post("/{protocol}/essai")
     async def tried(request: Request, protocol: str) -> Response:
@@ -107,7 +105,7 @@ def routes(site: Site) -> APIRouter:
         comment = str(form.get("comment", ""))[:2000]
         answer: Answer | None = None
         try:
-            answer = ask(site, of)
+            answer = see(site, person, of)
             made = proposed.propose(site, of, answer, comment, person.name)
         except (MoveError, WorkshopError) as error:
             return result(person, of, str(error), answer, whole=True)
