@@ -268,14 +268,20 @@ class _Shard:
         return known if self.mine is None else known.filter(pl.Series(self.mine))
 
 
-def only(judged: Judged, since_ms: int) -> Judged:
-    """Give what was judged of alerts that opened from some time on (ms UTC of the line's clock).
+def only(judged: Judged, since_ms: int | None, until_ms: int | None = None) -> Judged:
+    """Give what was judged of alerts that opened from some time on, as it was before another (ms UTC of the clock).
 
     Undetermined shares stay those of the whole time.
     """
-    opened = pl.col("clock_ms").first().over("alert_id")
-    transitions = judged.transitions.filter(opened >= since_ms)
-    follow_up = judged.follow_up.filter(pl.col("newest_ms") >= since_ms).with_columns(
-        pl.max_horizontal("first_ms", pl.lit(since_ms)).alias("first_ms")
-    )
+    transitions, follow_up = judged.transitions, judged.follow_up
+    if since_ms is not None:
+        transitions = transitions.filter(pl.col("clock_ms").first().over("alert_id") >= since_ms)
+        follow_up = follow_up.filter(pl.col("newest_ms") >= since_ms).with_columns(
+            pl.max_horizontal("first_ms", pl.lit(since_ms)).alias("first_ms")
+        )
+    if until_ms is not None:
+        transitions = transitions.filter(pl.col("clock_ms") < until_ms)
+        follow_up = follow_up.filter(pl.col("first_ms") < until_ms).with_columns(
+            pl.min_horizontal("newest_ms", pl.lit(until_ms - 1)).alias("newest_ms")
+        )
     return dataclasses.replace(judged, transitions=transitions, follow_up=follow_up)

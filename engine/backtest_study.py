@@ -37,7 +37,8 @@ Spans = Sequence[tuple[str, list[float]]]
 class Terms:
     """What alerts are judged by: outcomes, the window before them, the zone of days, and what an answer takes.
 
-    `since_ms` (ms UTC of the line's clock) says from when on alerts are counted; None: all are.
+    `since_ms` and `until_ms` (ms UTC of the line's clock) say from when on alerts are counted, and before when they and
+    what became of them; None: all are.
     """
 
     outcomes: pl.DataFrame = field(default_factory=OUTCOMES.to_frame)
@@ -45,6 +46,7 @@ class Terms:
     zone: str = "Europe/Paris"
     work: Workload = field(default_factory=Workload)
     since_ms: int | None = None
+    until_ms: int | None = None
 
     @property
     def window_ms(self) -> int:
@@ -156,8 +158,7 @@ def beside(mine: Side, theirs: Side | None, terms: Terms, changes: Mapping[str, 
 
 def side(judged: Judged, loaded: Loaded, terms: Terms) -> Side:
     """Say what was judged is worth, for the time that the terms count."""
-    if terms.since_ms is not None:
-        judged = only(judged, terms.since_ms)
+    judged = only(judged, terms.since_ms, terms.until_ms)
     alerts = episodes(judged)
 
     def worth(some: pl.DataFrame) -> Measures:

@@ -89,8 +89,9 @@ class Question:
 
     `patients` of the cell; `now` the limits of the cell that hold now, `tried` those to try, by (protocol, limit), in
     the limit's unit; `outcomes` rows of `OUTCOMES`. `since_ms` (ms UTC): what is tried holds from then on, before it
-    what held then, and alerts from then on alone are counted. `live`: the base is what was raised live, by the limits
-    of then and with ROUGE closed by persons; otherwise it is what the limits of now would have raised, all the time.
+    what held then, and alerts from then on alone are counted. `until_ms`: they and what became of them are counted as
+    they were then, however far the log goes. `live`: the base is what was raised live, by the limits of then and with
+    ROUGE closed by persons; otherwise it is what the limits of now would have raised, all the time.
     `candidate`: the other version of the protocol is tried, with the cell's limits of now where it has them.
     """
 
@@ -100,6 +101,7 @@ class Question:
     tried: Mapping[tuple[str, str], float]
     outcomes: tuple[tuple[str, int, str], ...] = ()
     since_ms: int | None = None
+    until_ms: int | None = None
     live: bool = False
     candidate: bool = False
 
@@ -222,10 +224,14 @@ def _answer(source: Source, question: Question) -> Answer:
     there = bench.reach
     since = max(there.first_ms, there.last_ms - DAYS * DAY_MS, question.since_ms or 0)
     outcomes = pl.DataFrame(list(question.outcomes), schema=OUTCOMES, orient="row")
+    counted = pl.col("t_ms") >= since
+    if question.until_ms is not None:
+        counted &= pl.col("t_ms") < question.until_ms
     terms = Terms(
-        outcomes=outcomes.filter(pl.col("t_ms") >= since),
+        outcomes=outcomes.filter(counted),
         zone=source.zone,
         since_ms=since if since > there.first_ms else None,
+        until_ms=question.until_ms,
     )
     now = _where_it_has_them(bench.loaded, question.now)
     who, begins = question.patients, question.since_ms
@@ -274,7 +280,7 @@ def _side(bench: _Bench, loaded: Loaded, holding: Holding, terms: Terms, questio
     of_cell = None if holding.of_cell is None else tuple(sorted(holding.of_cell.items()))
     key = (
         loaded.fingerprint, of_cell, holding.from_ms, holding.patients, question.protocol, question.outcomes,
-        question.since_ms,
+        question.since_ms, question.until_ms,
     )  # fmt: skip
     found = bench.sides.get(key)
     if found is None:

@@ -2,7 +2,9 @@
 
 import os
 import re
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -127,6 +129,35 @@ def test_a_shadow_is_what_was_live_and_what_the_limit_would_have_raised_from_the
     # The first readings by the new limit find who has long been above it.
     assert answer.pieces["counts"][0] > 0
     assert len(answer.days) in {20, 21}
+
+
+def test_what_is_counted_until_a_time_does_not_hang_on_how_far_the_log_goes(
+    source, workshop, judged, patients, last_ms, tmp_path
+):
+    """In the middle of a day on which more came afterwards; the log as it was then, and hours and days later."""
+    since = last_ms - 20 * DAY_MS
+    opened = judged(1.25, since)["opened_ms"]
+    # Just before an alert, so that its day has one more when the log has gone on.
+    until = opened.filter(opened < last_ms - 2 * DAY_MS).max()
+    before = opened.filter(opened < until)
+    found = []
+    for late_h in (0, 5, 20):
+        log = tmp_path / f"log{late_h}"
+        shutil.copy(source.log, log)
+        with sqlite3.connect(log) as connection:
+            connection.execute("DELETE FROM entry WHERE receipt_ms > ?", (until + late_h * 3_600_000,))
+        connection.close()
+        then = Workshop(Source(log, tmp_path / f"kept{late_h}", source.protocols))
+        found.append(then.ask(asking(patients, since_ms=since, until_ms=until, live=True)))
+        then.close()
+    found.append(workshop.ask(asking(patients, since_ms=since, until_ms=until, live=True)))
+    assert [each.reach.last_ms >= until for each in found] == [True] * 4
+    assert {each.figures["changed"]["alerts"] for each in found} == {len(before)}
+    assert len({each.pieces["counts"] for each in found}) == 1
+    assert len({tuple(day for day in each.days if day.base or day.changed) for each in found}) == 1
+    assert workshop.ask(asking(patients, since_ms=since, live=True)).figures["changed"]["alerts"] > len(
+        before
+    )
 
 
 def test_another_version_in_the_shadow_beside_what_was_live(workshop, judged, patients):

@@ -1,12 +1,12 @@
 """What the pages and the interface for programs make of a proposal: its trial kept, its shadow, whom it is for."""
 
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from fastapi import HTTPException
 
-from engine.workshop import Answer, WorkshopError
+from engine.workshop import Answer, Day, WorkshopError
 from rules.protocol import Protocol
 from triage.people.person import Person
 from triage.web.site import Site
@@ -15,7 +15,7 @@ from triage.work import cell_limits
 from triage.work.limits import Concerned
 from triage.work.proposals import Proposal, Stage
 
-__all__ = ["Shadow", "concerned", "found", "propose", "reached", "shadow"]
+__all__ = ["Shadow", "concerned", "found", "keep_ended", "propose", "reached", "shadow"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,8 @@ def concerned(site: Site, each: Proposal) -> Concerned | None:
     return site.limit_desk.concerned(each.cell, protocol, names)
 
 
-def shadow(site: Site, each: Proposal) -> Shadow | None:
-    """Say day by day what ran in the shadow; of what has ended, what was kept, or what is kept from now on.
+def shadow(site: Site, person: Person, each: Proposal) -> Shadow | None:
+    """Say to somebody day by day what ran in the shadow, and note it; of what has ended, as it was when it ended.
 
     None where it never ran, or its protocol is no longer there.
 
@@ -76,26 +76,58 @@ def shadow(site: Site, each: Proposal) -> Shadow | None:
     protocol = site.protocol(each.protocol)
     if each.shadow_ms is None or protocol is None:
         return None
+    out = _shadow(site, each, protocol, each.shadow_ms)
+    site.seen(person, "shadow seen", f"proposal {each.id}", each.cell)
+    return out
+
+
+def keep_ended(site: Site, each: Proposal) -> None:
+    """Keep what a shadow that has ended found, where the log has come as far.
+
+    Raises
+    ------
+    WorkshopError
+    """
+    protocol = site.protocol(each.protocol)
+    if each.shadow_ms is not None and each.shadow_until_ms is not None and protocol is not None:
+        _ended(site, each, protocol, each.shadow_ms, each.shadow_until_ms)
+
+
+def _shadow(site: Site, each: Proposal, protocol: Protocol, since_ms: int) -> Shadow:
     until_ms = each.shadow_until_ms
     if until_ms is None:
-        answer = ask(site, of_proposal(site, each), each.shadow_ms, live=True)
+        answer = ask(site, of_proposal(site, each), since_ms, live=True)
         return Shadow(answer.reach.last_ms, [asdict(day) for day in answer.days])
     if each.shadow_kept is not None:
         return Shadow(until_ms, each.shadow_kept["days"])
-    return _ended(site, each, protocol, until_ms)
+    return _ended(site, each, protocol, since_ms, until_ms)
 
 
-def _ended(site: Site, each: Proposal, protocol: Protocol, until_ms: int) -> Shadow:
+def _ended(site: Site, each: Proposal, protocol: Protocol, since_ms: int, until_ms: int) -> Shadow:
     if protocol.hash != each.protocol_hash:
         msg = "le protocole a changé depuis, et la comparaison n’avait pas été gardée"
         raise WorkshopError(msg)
-    answer = ask(site, of_proposal(site, each), each.shadow_ms, live=True)
-    last = datetime.fromtimestamp(until_ms / 1000, site.zone).date().isoformat()
-    days = [asdict(day) for day in answer.days if day.day <= last]
+    answer = ask(site, of_proposal(site, each), since_ms, until_ms, live=True)
+    if answer.since_ms >= until_ms:
+        msg = "le journal ne remonte plus jusque-là, et la comparaison n’avait pas été gardée"
+        raise WorkshopError(msg)
     # A log that has not been read as far as the end says more later.
-    if answer.reach.last_ms >= until_ms:
-        site.proposals.keep_shadow(each.id, days)
-    return Shadow(min(until_ms, answer.reach.last_ms), days)
+    whole = answer.reach.last_ms >= until_ms
+    last_ms = until_ms if whole else answer.reach.last_ms
+    days = _each_day(site, answer, last_ms)
+    if whole:
+        site.proposals.keep_shadow(each.id, until_ms, days)
+    return Shadow(last_ms, days)
+
+
+def _each_day(site: Site, answer: Answer, last_ms: int) -> list[dict[str, Any]]:
+    """Give every day, also one on which nobody sent anything: whether one had by then, a longer log does not say."""
+    first, last = (
+        datetime.fromtimestamp(ms / 1000, site.zone).date() for ms in (answer.since_ms, last_ms - 1)
+    )
+    names = [(first + timedelta(n)).isoformat() for n in range((last - first).days + 1)]
+    known = {day.day: day for day in answer.days}
+    return [asdict(known.get(name, Day(name, 0, 0, 0, 0))) for name in names]
 
 
 def _study(answer: Answer, enrolled: int) -> dict[str, object]:

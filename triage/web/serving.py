@@ -37,6 +37,7 @@ from triage.people.accounts import People
 from triage.web.app import build
 from triage.web.child import PARENT
 from triage.web.hub import Hub
+from triage.web.shadows import Keeper
 from triage.web.site import Site
 from triage.work import cells
 from triage.work.cell_limits import Teller
@@ -245,6 +246,7 @@ def served(site: Site, settings: Settings, *others: tuple[float, Callable[[], ob
         (SAY_AGAIN_S, lambda: site.limit_desk.say_again(again_ms)),
         (TICK_S, site.proposals.begin),
         (TICK_S, lambda: teller.tell(site.now_ms())),
+        (LOOK_OVER_S, Keeper(site).look),
         (LOOK_OVER_S, lambda: site.workshop.rest() if site.workshop else None),
         *others,
     )

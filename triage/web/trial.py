@@ -122,7 +122,13 @@ def see(site: Site, person: Person, of: Trial) -> Answer:
 
 
 def ask(
-    site: Site, of: Trial, since_ms: int | None = None, *, live: bool = False, candidate: bool = False
+    site: Site,
+    of: Trial,
+    since_ms: int | None = None,
+    until_ms: int | None = None,
+    *,
+    live: bool = False,
+    candidate: bool = False,
 ) -> Answer:
     """Put a trial to the workshop; see `engine.workshop.Question`.
 
@@ -150,6 +156,7 @@ def ask(
         tried={(of.protocol.id, name): value for name, value in of.tried.items()},
         outcomes=outcomes.closings(site.store.engine, of.cell, site.now_ms() - DAYS * DAY_MS) + known,
         since_ms=since_ms,
+        until_ms=until_ms,
         live=live,
         candidate=candidate,
     )

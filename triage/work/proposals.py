@@ -298,9 +298,19 @@ class Proposals:
 
         self._move(number, who, "shadow begun" if on else "shadow ended", version, move)
 
-    def keep_shadow(self, number: int, days: Sequence[Mapping[str, Any]]) -> None:
-        """Keep what a shadow that has ended found, once: the log that it is counted from forgets."""
-        ended = PROPOSAL.c.shadow_until_ms.is_not(None) & PROPOSAL.c.shadow_kept.is_(None)
+    def unkept(self, since_ms: int) -> list[Proposal]:
+        """Give whose shadow has ended from some time on (ms UTC), and is not kept; who ended first first."""
+        query = (
+            _QUERY.where(PROPOSAL.c.shadow_until_ms >= since_ms, PROPOSAL.c.shadow_kept.is_(None))
+            .order_by(PROPOSAL.c.shadow_until_ms, PROPOSAL.c.id)
+        )  # fmt: skip
+        with self._engine.connect() as connection:
+            return [_read(row) for row in connection.execute(query)]
+
+    def keep_shadow(self, number: int, until_ms: int, days: Sequence[Mapping[str, Any]]) -> None:
+        """Keep what a shadow that has ended then found, once: the log that it is counted from forgets."""
+        # One that was begun again meanwhile is another.
+        ended = (PROPOSAL.c.shadow_until_ms == until_ms) & PROPOSAL.c.shadow_kept.is_(None)
         with database.writing(self._engine) as connection:
             connection.execute(
                 update(PROPOSAL)

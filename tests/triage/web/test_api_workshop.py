@@ -165,7 +165,11 @@ def test_it_runs_in_the_shadow_and_is_compared_day_by_day(atelier, program):
         assert ended["shadow_until"] is not None
         kept = api.get(f"/proposals/{number}/shadow").json()
         assert kept["running"] is False
-        assert kept["days"] == running["days"][: len(kept["days"])]
+        assert kept["days"][:-1] == running["days"][: len(kept["days"]) - 1]
+        # Of the day on which it ended, what came before that.
+        last, whole = kept["days"][-1], running["days"][len(kept["days"]) - 1]
+        assert last["day"] == whole["day"]
+        assert last["changed"] <= whole["changed"]
         assert len(kept["days"]) < len(running["days"])
     finally:
         desk._now_ms = clock

@@ -4,11 +4,15 @@ import math
 import re
 import time
 from dataclasses import replace
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from engine.workshop import Question
+from engine.workshop import Question, WorkshopError
 from triage import audit
+from triage.web import shadows
+from triage.web.shadows import Keeper
 from triage.work import outgoing
 from triage.work.proposals import Stage
 
@@ -246,7 +250,9 @@ def test_what_ran_in_the_shadow_stays_readable_when_it_has_ended(atelier):
             desk._now_ms = lambda: reach.last_ms - 3 * DAY
             assert moved(atelier, petit, number, "sans-ombre", 2).status_code == 303
             ended = days(petit.get(path).text)
-            assert ended == running[-len(ended) :]
+            assert ended[1:] == running[-len(ended) :][1:]
+            # Of the day on which it ended, what came before that.
+            assert all(mine <= whole for mine, whole in zip(ended[0], running[-len(ended)], strict=True))
             assert ended[0][0] == atelier.site.words.moment(desk._now_ms()).split()[0]
             assert len(ended) < len(running)
             assert desk.get(number, ["Nord"]).shadow_kept is not None
@@ -260,6 +266,88 @@ def test_what_ran_in_the_shadow_stays_readable_when_it_has_ended(atelier):
             assert days(petit.get(path).text) == ended
     finally:
         desk._now_ms = clock
+
+
+@pytest.fixture
+def ended(atelier):
+    """End a shadow at nine in the morning some days before the log's end, and give its number and that moment."""
+    desk = atelier.site.proposals
+    reach = atelier.site.workshop.ask(Question(frozenset(atelier.patients), HEART, {}, {})).reach
+    at = datetime.fromtimestamp(reach.last_ms / 1000 - 3 * 86_400, ZoneInfo("Europe/Paris"))
+    until = round(at.replace(hour=9, minute=0, second=0, microsecond=0).timestamp() * 1000)
+    clock = desk._now_ms
+    try:
+        with atelier.client("dr.petit") as petit:
+            desk._now_ms = lambda: until - 7 * DAY
+            number = proposed(atelier, petit, gain_3d_kg="1,1")
+            desk.shadow(number, "dr.petit", 1, on=True)
+            desk._now_ms = lambda: until
+            desk.shadow(number, "dr.petit", 2, on=False)
+            yield number, until
+            desk.withdraw(number, "dr.petit", "essai de l’ombre", 3)
+    finally:
+        desk._now_ms = clock
+
+
+def kept_by(keeper):
+    keeper.look()
+    if keeper._thread is not None:
+        keeper._thread.join(60)
+        assert not keeper._thread.is_alive()
+
+
+def test_an_ended_shadow_is_kept_though_nobody_looks(atelier, ended, monkeypatch):
+    """What is kept is of before its end, though the log has days after it; and nobody is noted as having seen it."""
+    number, until = ended
+    keeper, get = Keeper(atelier.site), lambda: atelier.site.proposals.get(number, ["Nord"])
+    monkeypatch.setattr(atelier.site, "now_ms", lambda: until + 59_000)
+    kept_by(keeper)
+    assert (keeper._thread, get().shadow_kept) == (None, None)
+    monkeypatch.setattr(atelier.site, "now_ms", lambda: until + 60_000)
+    kept_by(keeper)
+    days = get().shadow_kept["days"]
+    answer = atelier.site.workshop.ask(
+        Question(
+            frozenset(each for i, each in enumerate(atelier.patients) if i % 3 != 2),
+            HEART, {(HEART, "gain_3d_kg"): 2.0}, {(HEART, "gain_3d_kg"): 1.1},
+            since_ms=until - 7 * DAY, until_ms=until, live=True,
+        )
+    )  # fmt: skip
+    assert len(days) == 8
+    assert sum(day["changed"] for day in days) == answer.figures["changed"]["alerts"] > 0
+    assert sum(day["gained"] for day in days) == answer.pieces["counts"][0]
+    assert "shadow seen" not in [
+        each.action for each in audit.entries(atelier.queue.engine, subject=f"proposal {number}")
+    ]
+    # Kept once: there is nothing more to do.
+    keeper._thread = None
+    kept_by(keeper)
+    assert keeper._thread is None
+
+
+def test_what_cannot_be_kept_yet_is_tried_again_later_and_later(atelier, ended, monkeypatch):
+    number, until = ended
+    asked, keeper = [], Keeper(atelier.site)
+
+    def keep(_site, each):
+        asked.append(each.id)
+        msg = "réessayez"
+        raise WorkshopError(msg)
+
+    monkeypatch.setattr(shadows.proposed, "keep_ended", keep)
+    times = []
+    for minute in range(400):
+        monkeypatch.setattr(atelier.site, "now_ms", lambda minute=minute: until + minute * 60_000)
+        before = len(asked)
+        kept_by(keeper)
+        if len(asked) > before:
+            times.append(minute)
+    assert times == [1, 2, 4, 8, 16, 32, 64, 124, 184, 244, 304, 364]
+    assert set(asked) == {number}
+    # What the log has no more, nobody asks it for.
+    monkeypatch.setattr(atelier.site, "now_ms", lambda: until + 91 * DAY)
+    kept_by(keeper)
+    assert len(asked) == len(times)
 
 
 def days(page):

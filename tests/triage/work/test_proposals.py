@@ -298,23 +298,36 @@ def test_in_force_it_runs_no_more_in_the_shadow(made):
 def test_what_a_shadow_found_is_kept_once_and_only_when_it_has_ended(made):
     number = made.propose()
     days = [{"day": "2026-01-05", "base": 2, "changed": 3, "gained": 1, "lost": 0}]
-    made.desk.keep_shadow(number, days)
+    made.desk.keep_shadow(number, made.at, days)
     made.desk.shadow(number, "dr.petit", 1, on=True)
-    made.desk.keep_shadow(number, days)
+    made.desk.keep_shadow(number, made.at, days)
     assert made.get(number).shadow_kept is None
+    assert made.desk.unkept(0) == []
+    made.at += 1000
     made.desk.shadow(number, "dr.petit", 2, on=False)
-    made.desk.keep_shadow(number, days)
-    made.desk.keep_shadow(number, [])
+    assert [each.id for each in made.desk.unkept(made.at)] == [number]
+    assert made.desk.unkept(made.at + 1) == []
+    made.desk.keep_shadow(number, made.at, days)
+    made.desk.keep_shadow(number, made.at, [])
+    assert made.desk.unkept(0) == []
     made.desk.withdraw(number, "dr.petit", "essai fini", 3)
     each = made.get(number)
     assert each.shadow_kept == {"days": days}
     # It ended when it was told to, not when the proposal did.
-    assert each.shadow_until_ms is not None
-    again = made.propose()
-    made.desk.shadow(again, "dr.petit", 1, on=True)
-    made.desk.shadow(again, "dr.petit", 2, on=False)
-    made.desk.shadow(again, "dr.petit", 3, on=True)
-    assert (made.get(again).in_shadow, made.get(again).shadow_kept) == (True, None)
+    assert each.shadow_until_ms == made.at
+
+
+def test_a_shadow_that_was_begun_again_is_another(made):
+    number, ended = made.propose(), made.at
+    made.desk.shadow(number, "dr.petit", 1, on=True)
+    made.desk.shadow(number, "dr.petit", 2, on=False)
+    made.at += 1000
+    made.desk.shadow(number, "dr.petit", 3, on=True)
+    assert (made.get(number).in_shadow, made.get(number).shadow_kept) == (True, None)
+    made.at += 1000
+    made.desk.shadow(number, "dr.petit", 4, on=False)
+    made.desk.keep_shadow(number, ended, [])
+    assert made.get(number).shadow_kept is None
 
 
 def test_several_processes_put_it_in_force_once(made, url, protocols):

@@ -341,11 +341,10 @@ def _seeing(site: Site, door: Door) -> APIRouter:
         """Compare day by day what was sent with what the proposed limits would have raised; noted."""
         person = door.holder(request, Act.TRY)
         each = proposed.found(site, person, number)
-        ran = proposed.shadow(site, each)
+        ran = proposed.shadow(site, person, each)
         if ran is None:
             msg = "cette proposition n’a pas tourné dans l’ombre"
             raise MoveError(msg)
-        site.seen(person, "shadow seen", f"proposal {number}", each.cell)
         return RanBeside(
             until=iso(ran.until_ms), running=each.in_shadow, days=[Compared(**day) for day in ran.days]
         )

@@ -40,7 +40,7 @@ def routes(site: Site) -> APIRouter:
         shadow: Shadow | None = None
         problem = ""
         try:
-            shadow = proposed.shadow(site, each)
+            shadow = proposed.shadow(site, person, each)
         except WorkshopError as error:
             problem = str(error)
         return site.page(
@@ -60,10 +60,7 @@ def routes(site: Site) -> APIRouter:
     @router.get("")
     def seen(request: Request, number: Number) -> Response:
         person = site.allowed(request, Act.TRY)
-        each = proposed.found(site, person, number)
-        if each.shadow_ms is not None:
-            site.seen(person, "shadow seen", f"proposal {number}", each.cell)
-        return page(person, each)
+        return page(person, proposed.found(site, person, number))
 
     @router.get("/essai.html")
     def report(request: Request, number: Number) -> Response:
