@@ -29,7 +29,9 @@ class Act(StrEnum):
     OPEN = "open"
     """Open a patient of another cell, with a reason."""
     LIMITS = "limits"
-    """Change a patient's limits, and propose and sign those of a cell."""
+    """Change a patient's limits; propose those of a cell, let them run in the shadow, refuse and withdraw them."""
+    SIGN = "sign"
+    """Sign limits that another proposed for a cell, and take back those in force."""
     TRY = "try"
     """Try limits of a cell, and see what is proposed for it; that changes nothing."""
     PROTOCOLS = "protocols"
@@ -49,7 +51,7 @@ _CARE: Final = {Act.OWN, Act.SEE, Act.WORK, Act.ENTER, Act.CELL, Act.OPEN, Act.P
 
 MATRIX: Final[dict[Role, frozenset[Act]]] = {
     Role.NURSE: frozenset(_CARE),
-    Role.CARDIOLOGIST: frozenset(_CARE | {Act.LIMITS, Act.TRY}),
+    Role.CARDIOLOGIST: frozenset(_CARE | {Act.LIMITS, Act.SIGN, Act.TRY}),
     Role.OPERATOR: frozenset({Act.OWN, Act.MACHINE, Act.PROTOCOLS}),
     Role.ADMINISTRATOR: frozenset(
         {
@@ -68,7 +70,7 @@ MATRIX: Final[dict[Role, frozenset[Act]]] = {
 
 _READING: Final = frozenset({Act.SEE, Act.CELL, Act.TRY, Act.PROTOCOLS, Act.AUDIT, Act.OVERSEE, Act.MACHINE})
 
-_IN_PERSON: Final = frozenset({Act.OWN, Act.OPEN, Act.ACCOUNTS})
+_IN_PERSON: Final = frozenset({Act.OWN, Act.OPEN, Act.ACCOUNTS, Act.SIGN})
 """No program does these, whatever token it holds."""
 
 

@@ -339,7 +339,7 @@ class Site:
             "may": may,
             "home": home,
             "to_sign": self.proposals.to_sign(person.cells, person.name)
-            if person and may(person, Act.LIMITS)
+            if person and may(person, Act.SIGN)
             else 0,
         }
         return self._templates.get_template(template).render(common | values)

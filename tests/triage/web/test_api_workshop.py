@@ -13,7 +13,7 @@ from triage.people.person import Scope
 
 HEART = "insuffisance_cardiaque"
 DAY = 86_400_000
-ENDS = ("refuse", "withdraw", "take-back")
+ENDS = ("refuse", "withdraw")
 labels = itertools.count()
 
 
@@ -43,6 +43,13 @@ def proposed(api, cell="Nord", comment="charge acceptable", **limits):
 
 def actions(atelier, number):
     return [each.action for each in audit.entries(atelier.queue.engine, subject=f"proposal {number}")]
+
+
+def by_hand(atelier, name, number, act, version, **fields):
+    """Do on the proposal's page what no token may."""
+    with atelier.client(name) as client:
+        body = {"csrf": atelier.csrf(client), "version": version, **fields}
+        return client.post(f"/atelier/propositions/{number}/{act}", data=body)
 
 
 def test_a_trial_says_what_the_page_says(atelier, program):
@@ -108,14 +115,9 @@ def test_two_answer_for_it_it_holds_and_is_taken_back(atelier, program):
     report = roy.get(f"/proposals/{number}/trial")
     assert report.headers["content-type"].startswith("text/html")
     assert "2 → 1,5 kg" in report.text
-    own = petit.post(f"/proposals/{number}/sign", json={"version": 1})
-    assert (own.status_code, own.json()["kind"]) == (409, "refused")
-    assert "un autre cardiologue que l’auteur" in own.json()["message"]
-    late = "2199-01-01T00:00:00+01:00"
-    wrong = roy.post(f"/proposals/{number}/sign", json={"version": 1, "begins": late})
-    assert (wrong.status_code, wrong.json()["kind"]) == (409, "refused")
-    signed = roy.post(f"/proposals/{number}/sign", json={"version": 1}).json()
-    assert (signed["state"], signed["signer"]) == ("signed", "dr.roy")
+    assert by_hand(atelier, "dr.roy", number, "signer", 1).status_code == 303
+    signed = roy.get(f"/proposals/{number}").json()
+    assert (signed["signer"], signed["signed"] is not None) == ("dr.roy", True)
     old = roy.post(f"/proposals/{number}/withdraw", json={"version": 1, "reason": "essai refait"})
     assert (old.status_code, old.json()["kind"]) == (409, "changed")
     until = time.monotonic() + 20
@@ -128,8 +130,10 @@ def test_two_answer_for_it_it_holds_and_is_taken_back(atelier, program):
     }
     assert held["gain_3d_kg"]["value"] == 1.5
     assert "dr.petit et dr.roy" in held["gain_3d_kg"]["origin"]
-    body = {"version": found["version"], "reason": "trop d’alertes"}
-    back = petit.post(f"/proposals/{number}/take-back", json=body).json()
+    reason = "trop d’alertes"
+    taken = by_hand(atelier, "dr.petit", number, "reprendre", found["version"], reason=reason)
+    assert taken.status_code == 303
+    back = petit.get(f"/proposals/{number}").json()
     assert (back["state"], back["ended_by"], back["ended_reason"]) == (
         "taken_back",
         "dr.petit",
@@ -142,6 +146,21 @@ def test_two_answer_for_it_it_holds_and_is_taken_back(atelier, program):
         "limits in force",
         "limits taken back",
     ]
+
+
+def test_no_token_signs_or_takes_back(atelier, program):
+    """Whoever has another's token holds limits for no cell: that asks for a person at the page."""
+    petit, roy, nurse = program("dr.petit"), program("dr.roy"), program("marie")
+    number = proposed(petit, gain_3d_kg=1.5)["number"]
+    for of in (number, 99_999):
+        for body in (None, {"version": 1}, {"version": 1, "reason": "trop d’alertes"}):
+            for move in ("sign", "take-back"):
+                answers = [api.post(f"/proposals/{of}/{move}", json=body) for api in (petit, roy, nurse)]
+                assert {(each.status_code, each.json()["kind"]) for each in answers} == {(403, "forbidden")}
+                assert "on the proposal's page" in answers[0].json()["message"]
+    found = roy.get(f"/proposals/{number}").json()
+    assert (found["state"], found["version"], found["signer"]) == ("proposed", 1, None)
+    assert by_hand(atelier, "dr.roy", number, "refuser", 1, reason="essai refait").status_code == 303
 
 
 def test_it_runs_in_the_shadow_and_is_compared_day_by_day(atelier, program):
@@ -204,7 +223,7 @@ def test_only_a_cardiologist_comes_in(program, name):
     answers = [api.get(f"/workshop/{HEART}"), api.get("/proposals"), api.get("/proposals/1")]
     answers += [api.post(f"/workshop/{HEART}/proposals", json=body)]
     answers += [api.post(f"/workshop/{HEART}/trial", json={"limits": body["limits"]})]
-    answers += [api.post("/proposals/1/sign", json={"version": 1})]
+    answers += [api.post("/proposals/1/refuse", json={"version": 1, "reason": "non"})]
     assert {answer.status_code for answer in answers} == {403}
 
 
@@ -214,7 +233,6 @@ def test_a_token_that_reads_changes_nothing(program):
     assert api.get(f"/proposals/{number}").status_code == 200
     body = {"limits": {"gain_3d_kg": 1.5}, "comment": "charge acceptable"}
     answers = [api.post(f"/workshop/{HEART}/proposals", json=body)]
-    answers += [api.post(f"/proposals/{number}/sign", json={"version": 1})]
     answers += [api.post(f"/proposals/{number}/shadow", json={"version": 1, "on": True})]
     answers += [api.post(f"/proposals/{number}/{end}", json={"version": 1, "reason": "non"}) for end in ENDS]
     assert {answer.status_code for answer in answers} == {403}
@@ -227,7 +245,6 @@ def test_another_cell_and_its_proposals_are_not_there(program):
 
     def answers(of):
         yield from (roy.get(f"/proposals/{of}{path}") for path in ("", "/trial", "/shadow"))
-        yield roy.post(f"/proposals/{of}/sign", json={"version": 1})
         yield roy.post(f"/proposals/{of}/shadow", json={"version": 1, "on": True})
         for end in ENDS:
             yield roy.post(f"/proposals/{of}/{end}", json={"version": 1, "reason": "essai refait"})

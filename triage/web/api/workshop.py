@@ -1,14 +1,15 @@
-"""The workshop: limits of a cell tried, proposed, run in the shadow, signed by another, taken back.
+"""The workshop: limits of a cell tried, proposed, run in the shadow, refused, withdrawn.
 
-What a program may is what its account may on the pages of the workshop: nobody signs what an account of theirs has
-proposed, and a question waits with those of the pages for one of the same few seats.
+What a program may is what its account may on the pages of the workshop, but to sign and to take back: what holds for a
+whole cell is decided by a person who has read it. A question waits with those of the pages for one of the same few
+seats.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, HTTPException, Path, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
@@ -19,7 +20,7 @@ from triage.people.rights import Act
 from triage.web import proposed, trial
 from triage.web.api.cell import Cell
 from triage.web.api.door import Door, Id, said
-from triage.web.api.shapes import Limit, Model, Text, Time, Version, iso, ms
+from triage.web.api.shapes import Limit, Model, Text, Version, iso
 from triage.web.site import Site
 from triage.web.trial import Trial
 from triage.work.proposals import Change, Proposal, Stage
@@ -216,13 +217,6 @@ class RanBeside(Model):
     days: list[Compared] = Field(description="oldest first")
 
 
-class Sign(Model):
-    """Sign a proposal of somebody else."""
-
-    version: Version
-    begins: Time | None = Field(None, description="from when on it holds, within 90 days; null: at once")
-
-
 class End(Model):
     """End a proposal, with a reason."""
 
@@ -241,10 +235,8 @@ _TRY = {"cell": "Nord", "limits": {"gain_3d_kg": 1.5}, "seen": {"gain_3d_kg": 2.
 _EXAMPLES: dict[str, dict[str, Any]] = {
     "trial": _TRY,
     "proposals": {**_TRY, "comment": "charge acceptable, une décompensation de plus"},
-    "sign": {"version": 1, "begins": "2026-12-01T08:00:00+01:00"},
     "refuse": {"version": 1, "reason": "pas assez d’événements"},
     "withdraw": {"version": 1, "reason": "essai refait"},
-    "take-back": {"version": 3, "reason": "trop d’alertes"},
     "shadow": {"version": 1, "on": True},
 }
 
@@ -362,11 +354,14 @@ def _moves(site: Site, door: Door) -> APIRouter:
         move(person.name)
         return _in_whole(site, proposed.found(site, person, number))
 
-    @router.post("/sign", openapi_extra=_body("sign"))
-    def sign(request: Request, number: Number, body: Sign) -> ProposedInWhole:
-        """Sign what another cardiologist has proposed, at once or from a moment on."""
-        begins = None if body.begins is None else ms(body.begins)
-        return moved(request, number, lambda who: desk.sign(number, who, begins, body.version))
+    # Not described: there is nothing there for a program but why.
+    @router.post("/sign", include_in_schema=False)
+    @router.post("/take-back", include_in_schema=False)
+    def in_person(request: Request, number: Number) -> Response:  # noqa: ARG001 - of the path
+        """Refuse: what holds for a whole cell is signed and taken back by a person, on the proposal's page."""
+        door.holder(request, None)
+        msg = "no token signs or takes back what holds for a cell: a person does, on the proposal's page"
+        raise HTTPException(403, msg)
 
     @router.post("/refuse", openapi_extra=_body("refuse"))
     def refuse(request: Request, number: Number, body: End) -> ProposedInWhole:
@@ -377,11 +372,6 @@ def _moves(site: Site, door: Door) -> APIRouter:
     def withdraw(request: Request, number: Number, body: End) -> ProposedInWhole:
         """Withdraw what does not hold yet."""
         return moved(request, number, lambda who: desk.withdraw(number, who, body.reason, body.version))
-
-    @router.post("/take-back", openapi_extra=_body("take-back"))
-    def take_back(request: Request, number: Number, body: End) -> ProposedInWhole:
-        """Take back what holds: what held before holds again."""
-        return moved(request, number, lambda who: desk.take_back(number, who, body.reason, body.version))
 
     @router.post("/shadow", openapi_extra=_body("shadow"))
     def shadow(request: Request, number: Number, body: Beside) -> ProposedInWhole:

@@ -73,7 +73,7 @@ def routes(site: Site) -> APIRouter:
     @router.get("/signer")
     def sign(request: Request, number: Number, begin: Begin = "") -> Response:
         """Show all of what would be signed, and ask: what holds for a whole cell is signed by nobody in passing."""
-        person = site.allowed(request, Act.TRY)
+        person = site.allowed(request, Act.SIGN)
         each = proposed.found(site, person, number)
         if each.stage is not Stage.PROPOSED or each.author == person.name:
             return RedirectResponse(f"/atelier/propositions/{number}", 303)
@@ -101,7 +101,7 @@ def routes(site: Site) -> APIRouter:
         reason: Text = "",
         begin: Text = "",
     ) -> Response:
-        person = site.checked(request, Act.LIMITS, csrf)
+        person = site.checked(request, Act.SIGN if act in {"signer", "reprendre"} else Act.LIMITS, csrf)
         proposed.found(site, person, number)
         who, desk = person.name, site.proposals
         moves = {
