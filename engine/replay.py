@@ -267,7 +267,7 @@ class _Run:
         batch, refused = processed.batch, processed.quarantine
         # Rows of the newest moment wait for the next batch: their order must not depend on where batches are cut.
         rows = merge([self._held, processed.alerts])
-        self._features.add(feature_rows.rows(self._line, processed))
+        self._features.add(feature_rows.rows(self._line.program, processed))
         newest = pl.col("clock_ms") >= processed.clock_ms
         self._held = rows.filter(newest)
         self._alerts.add(rows.filter(~newest))
