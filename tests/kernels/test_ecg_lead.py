@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from engine.ecg_design import design
 from ingest.simulator.ecg import Rhythm, synthesize
-from kernels import ecg_lead, qrs
+from kernels import ecg_lead, qrs, qrs_state
 
 KINDS = list(Rhythm)
 
@@ -91,7 +91,7 @@ def test_beats_are_those_of_the_detector():
     beats, decided, _, _ = run(ecg.samples, ecg.rate_hz, ecg.gain, flush=False)
     room = qrs.max_beats(len(ecg.samples), ecg.rate_hz)
     at, when = np.zeros(room, np.int64), np.zeros(room, np.int64)
-    count = qrs.feed(np.zeros(qrs.STATE), ecg.samples, ecg.gain, design(ecg.rate_hz), at, when)
+    count = qrs.feed(np.zeros(qrs_state.STATE), ecg.samples, ecg.gain, design(ecg.rate_hz), at, when)
     assert (beats, decided) == (at[:count].tolist(), when[:count].tolist())
 
 
