@@ -29,18 +29,20 @@ from kernels import (
 from kernels._jit import jit, jit_inline, jit_part
 from kernels._types import F64, I16, I64, Flag
 from kernels.prefetch import ask
-from kernels.qrs_signal import BAD_S, FLAT_S
+from kernels.qrs_signal import BAD_S, CENTRE_STEPS, CENTRE_UV, FLAT_S, at_rail
 from kernels.qrs_state import (
     C_GROUP,
     C_RATE,
     C_WORK,
     RING,
     S_BAD,
+    S_BASE,
     S_BREAK,
     S_HELD,
     S_J,
     S_N,
     S_OFFSET,
+    S_PHASE,
     S_RATE,
     S_RING,
     S_SAME,
@@ -294,12 +296,12 @@ def _alike(samples: I16, at: int, end: int) -> int:
     """
     none = 0
     for i in range(at, end):
-        none += (samples[np.uint64(i)] == -32768) | (samples[np.uint64(i)] == 32767)
+        none += at_rail(int(samples[np.uint64(i)]))
     if none == 0 or none == end - at:
         return end
-    lost = samples[at] == -32768 or samples[at] == 32767
+    lost = at_rail(int(samples[at]))
     i = at + 1
-    while (samples[i] == -32768 or samples[i] == 32767) == lost:
+    while at_rail(int(samples[i])) == lost:
         i += 1
     return i
 
@@ -320,6 +322,27 @@ def _before_change(row: F64, samples: I16, at: int, end: int) -> int:
 
 
 @jit
+def _before_centring(row: F64, samples: I16, at: int, end: int, gain: float, group: int) -> int:
+    """Give where the averaged sample begins before which the detector's ring may be centred again; else `end`.
+
+    As for `_alike`: centring cuts off what lies far from the new middle, and a beat found before is to have its class
+    from the ring as it was. Where no more is known than that a sample is far, it is taken to be so.
+    """
+    left = -int(row[S_J]) & (CENTRE_STEPS - 1)
+    first = at + left * group - int(row[S_PHASE])
+    if left == 0 or first >= end:
+        return end
+    scale = 1000.0 / gain
+    for i in range(first, min(first + group, samples.size)):
+        raw = float(row[S_HELD]) if at_rail(int(samples[i])) else float(samples[i])
+        far = abs((raw - row[S_BASE]) * scale - row[S_OFFSET])
+        # A signal that comes back is measured from its first sample.
+        if max(far, abs(raw - float(samples[at])) * scale) >= CENTRE_UV:
+            return first
+    return end
+
+
+@jit
 def restart(row: F64, keep_levels: Flag) -> None:
     """Begin a new segment at position 0; `keep_levels` as for `kernels.qrs.restart`, and for the patient's shapes."""
     qrs.restart(row, keep_levels)
@@ -337,7 +360,7 @@ def feed(row: F64, samples: I16, gain: float, coeffs: F64, work: Scratch) -> int
     row : float64[ROW or more]
         State of the lead, changed in place; zeros for a new one. One rate and gain until `restart`.
     samples : int16[n]
-        In units of ``1 / gain`` millivolt; -32768 and 32767 are no signal. No longer than `work` was made for.
+        In units of ``1 / gain`` millivolt; -32768, -32767 and 32767 are no signal. No longer than `work` was made for.
     gain : float
         Units per millivolt.
     coeffs : float64[kernels.qrs_state.COEFFS]
@@ -365,6 +388,7 @@ def feed(row: F64, samples: I16, gain: float, coeffs: F64, work: Scratch) -> int
         boundary = next_tick(row, rate)
         end = min(n, at + boundary - int(row[S_N]))
         end = _before_change(row, samples, at, _alike(samples, at, end))
+        end = _before_centring(row, samples, at, end, gain, int(coeffs[C_GROUP]))
         first = int(work.counts[0])
         found = qrs.feed(row, samples[at:end], gain, coeffs, work.beat[first:], work.decided[first:])
         if found < 0:

@@ -12,7 +12,7 @@ quality are measured.
 
 import numpy as np
 
-from kernels._jit import jit
+from kernels._jit import jit, jit_inline
 from kernels._types import F64, I16, Flag
 from kernels.qrs_state import (
     C_GROUP,
@@ -39,7 +39,7 @@ from kernels.qrs_state import (
     STATE,
 )
 
-__all__ = ["BAD_S", "BLOCK", "FLAT_S", "average", "remember"]
+__all__ = ["BAD_S", "BLOCK", "CENTRE_STEPS", "CENTRE_UV", "FLAT_S", "at_rail", "average", "remember"]
 
 BAD_S = 0.1
 """At the rails for so long: the signal is lost."""
@@ -49,8 +49,16 @@ _RAIL = 32767
 
 BLOCK = 64
 """Averaged samples at once: half a second, mostly."""
-_CENTRE_UV = 8192  # the ring is centred again when the signal has gone farther from its middle
-_CENTRE_STEPS = 128  # looked at every so many averaged samples, so that no signal makes it costly
+CENTRE_UV = 8192
+"""The ring is centred again when the signal has gone farther from its middle."""
+CENTRE_STEPS = 128
+"""That is looked at every so many averaged samples, so that no signal makes it costly."""
+
+
+@jit_inline
+def at_rail(raw: int) -> bool:
+    """Whether a sample is at an end of the 16-bit range, or WFDB's invalid sample: no signal."""
+    return raw >= _RAIL or raw <= -_RAIL
 
 
 @jit
@@ -150,7 +158,7 @@ def average(state: F64, samples: I16, at: int, careful: int, coeffs: F64, out: F
                 continue
             careful = at + part.size
         raw = int(samples[at])
-        if raw >= _RAIL or raw <= -_RAIL:
+        if at_rail(raw):
             bad += 1
             raw = held
         elif raw == held and bad == 0:
@@ -207,15 +215,15 @@ def remember(state: F64, ring: I16, signal: F64, first: int, m: int) -> int:
     i = first
     while i < m:
         at = (j + i - first) & (RING - 1)
-        end = min(m, i + _CENTRE_STEPS - (at & (_CENTRE_STEPS - 1)))
+        end = min(m, i + CENTRE_STEPS - (at & (CENTRE_STEPS - 1)))
         offset = state[S_OFFSET]
         to = ring[at : at + end - i]
         part = signal[i:end]
-        if at & (_CENTRE_STEPS - 1) == 0 and abs(part[0] - offset) >= _CENTRE_UV:
+        if at & (CENTRE_STEPS - 1) == 0 and abs(part[0] - offset) >= CENTRE_UV:
             if i > first:
                 return i
             to[0] = _whole(part[0] - offset)
-            if abs(int(to[0])) > _CENTRE_UV:
+            if abs(int(to[0])) > CENTRE_UV:
                 _centre(state, ring, int(to[0]))
                 offset = state[S_OFFSET]
             to, part = to[1:], part[1:]

@@ -120,7 +120,7 @@ def feed_chunk(
     gain : float
         Units per millivolt.
     samples : int16[n]
-        In units of ``1 / gain`` millivolt; -32768 and 32767 are no signal.
+        In units of ``1 / gain`` millivolt; -32768, -32767 and 32767 are no signal.
     coeffs : float64[kernels.qrs_state.COEFFS]
         For `rate_hz`, from `engine.ecg_design.design`.
     work : Scratch
