@@ -107,7 +107,7 @@ def test_two_answer_for_it_it_holds_and_is_taken_back(atelier, program):
     assert roy.get("/proposals").json()["proposals"][0]["number"] == number
     report = roy.get(f"/proposals/{number}/trial")
     assert report.headers["content-type"].startswith("text/html")
-    assert "2 → 1,5 kg" in report.text
+    assert "2 → 1,5\N{NO-BREAK SPACE}kg" in report.text
     own = petit.post(f"/proposals/{number}/sign", json={"version": 1})
     assert (own.status_code, own.json()["kind"]) == (409, "refused")
     assert "un autre cardiologue que l’auteur" in own.json()["message"]
