@@ -13,7 +13,7 @@ from engine.typography import French
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = sorted([*ROOT.glob("engine/templates/*.html"), *ROOT.glob("triage/web/templates/*.html")])
 # An ordinary space where French has one that does not break; in code no sign stands so.
-LOOSE = re.compile(r"(?<=\S) [:;?!»%](?=[\s<.,)}]|$)|« ")
+LOOSE = re.compile(r"(?<=[^\s,]) [:;?!»%](?=[\s<.,)}]|$)|« ")
 PROSE = {"alt", "aria-label", "placeholder", "title"}
 NB, THIN = "\N{NO-BREAK SPACE}", "\N{NARROW NO-BREAK SPACE}"
 
