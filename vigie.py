@@ -361,6 +361,7 @@ def quality(
     """
     import engine.quality
     import engine.quality_page
+    from engine.protocols import load_all
     from ingest.formats.mapping import Mappings, load_mapping
 
     columns = (load_mapping(mapping) if mapping else Mappings()).with_columns(**_columns(column))
@@ -382,7 +383,7 @@ def quality(
     if as_json:
         found.write(as_json)
     if report:
-        engine.quality_page.write_page(found, report)
+        engine.quality_page.write_page(found, report, load_all(protocol))
     if found.serious:
         raise typer.Exit(FAILED)
 
@@ -535,11 +536,13 @@ def strips(
     out: Annotated[Path, typer.Option(metavar="FILE.html", help="A page to read, in French.")],
     patient: Annotated[str | None, typer.Option(help="Of this patient only.")] = None,
     alert: Annotated[str | None, typer.Option(metavar="ID", help="Of this alert only.")] = None,
+    zone: ZoneShown = "Europe/Paris",
 ) -> None:
     """Show the ECG strips that alerts have kept. Status 1 when there are none."""
     import engine.strip_page
+    import triage.watch
 
-    count = engine.strip_page.write(folder, out, patient, alert)
+    count = engine.strip_page.write(folder, out, patient, alert, zone=triage.watch.zone(zone))
     typer.echo(f"{out}: {_count(count, 'strip')}" if count else f"{folder}: no strips")
     if not count:
         raise typer.Exit(FAILED)

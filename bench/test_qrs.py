@@ -6,7 +6,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from engine.ecg_design import design
 from ingest.simulator.ecg import Ecg, Rhythm, synthesize
-from kernels import qrs, rhythm
+from kernels import qrs, qrs_state, rhythm
 
 RATE = 250.0
 SECONDS = 600
@@ -26,7 +26,7 @@ def test_qrs_feed(benchmark: BenchmarkFixture, lead: Ecg) -> None:
     at, when = np.zeros(room, np.int64), np.zeros(room, np.int64)
 
     def run() -> int:
-        return qrs.feed(np.zeros(qrs.STATE), lead.samples, lead.gain, coeffs, at, when)
+        return qrs.feed(np.zeros(qrs_state.STATE), lead.samples, lead.gain, coeffs, at, when)
 
     benchmark.extra_info["samples"] = len(lead.samples)
     count = benchmark(run)

@@ -1,8 +1,10 @@
 """Plots of a back-test as SVG in the page itself, which opens without a network; each has a sentence beside it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from html import escape
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +12,7 @@ import numpy.typing as npt
 from engine.backtest_evidence import Seen
 from engine.backtest_sweep import Point
 from engine.program import DAY_MS
-from rules.explain import dates_text, number_text
+from rules.explain import dates_text, number_text, typeset
 
 __all__ = ["curve", "days", "evidence", "heat", "readings"]
 
@@ -65,8 +67,8 @@ class _Frame:
         )
 
 
-def _day_text(t_ms: float) -> str:
-    return dates_text(str(np.datetime64(int(t_ms), "ms").astype("datetime64[D]")))
+def _day_text(t_ms: float, zone: ZoneInfo) -> str:
+    return f"{datetime.fromtimestamp(t_ms / 1000, zone):%d/%m/%Y}"
 
 
 def days(day: Sequence[str], base: F64, changed: F64 | None, title: str, decimals: int = 1) -> str:
@@ -85,8 +87,11 @@ def days(day: Sequence[str], base: F64, changed: F64 | None, title: str, decimal
     return frame.page(parts, title)
 
 
-def evidence(each: Seen) -> str:
-    """Draw the figure that a rule compares, its limit, and where the alert opened; empty where there is nothing."""
+def evidence(each: Seen, zone: ZoneInfo) -> str:
+    """Draw the figure that a rule compares, its limit, and where the alert opened; empty where there is nothing.
+
+    Dates are those of `zone`.
+    """
     if not len(each.t_ms):
         return ""
     opened = float(str(each.alert["opened_ms"]))
@@ -108,8 +113,8 @@ def evidence(each: Seen) -> str:
         f'<line class="opened" x1="{at:.1f}" x2="{at:.1f}" y1="{_TOP}" y2="{frame.height - _BOTTOM}"/>'
     )
     for t, anchor in ((span[0], "start"), (opened, "middle")):
-        parts.append(frame.text(frame.px(t), frame.height - 6, _day_text(t), anchor))
-    return frame.page(parts, f"{each.figure} : {each.text}")
+        parts.append(frame.text(frame.px(t), frame.height - 6, _day_text(t, zone), anchor))
+    return frame.page(parts, typeset(f"{each.figure} : {each.text}"))
 
 
 def readings(
@@ -119,8 +124,12 @@ def readings(
     learnt_ms: tuple[float, float],
     cut_ms: float,
     title: str,
+    zone: ZoneInfo,
 ) -> str:
-    """Draw a patient's readings, the limit in force and the proposed one, where it was learnt, and what judges it."""
+    """Draw a patient's readings, the limit in force and the proposed one, where it was learnt, and what judges it.
+
+    Dates are those of `zone`.
+    """
     span = (learnt_ms[0] - 2 * DAY_MS, float(t_ms[-1]))
     shown = t_ms >= span[0]
     x, y = t_ms[shown].astype(np.float64), value[shown]
@@ -139,14 +148,15 @@ def readings(
         frame.level(limits[1], "proposed"),
         f'<line class="opened" x1="{at:.1f}" x2="{at:.1f}" y1="{_TOP}" y2="{frame.height - _BOTTOM}"/>',
     ]
-    # A local midnight is in the day before by UTC.
-    for t, ahead, anchor in ((span[0], 0.0, "start"), (cut_ms, DAY_MS / 2, "middle"), (span[1], 0.0, "end")):
-        parts.append(frame.text(frame.px(t), frame.height - 6, _day_text(t + ahead), anchor))
+    for t, anchor in ((span[0], "start"), (cut_ms, "middle"), (span[1], "end")):
+        parts.append(frame.text(frame.px(t), frame.height - 6, _day_text(t, zone), anchor))
     return frame.page(parts, title)
 
 
-def curve(points: Sequence[Point], base: tuple[float, float | None], title: str) -> str:
-    """Sensitivity against load, a point a setting."""
+def curve(
+    points: Sequence[Point], base: tuple[float, float | None], title: str, names: Mapping[str, str]
+) -> str:
+    """Sensitivity against load, a point a setting; `names` says what each limit is."""
     known = [p for p in points if p.sensitivity is not None]
     if not known:
         return ""
@@ -158,7 +168,7 @@ def curve(points: Sequence[Point], base: tuple[float, float | None], title: str)
     parts = [frame.ticks_y(0)]
     for p in known:
         kind = "best" if p.pareto else "point"
-        said = ", ".join(f"{name} = {number_text(value, 2)}" for name, value in p.limits.items())
+        said = ", ".join(f"{names[name]} = {number_text(value, 2)}" for name, value in p.limits.items())
         parts.append(
             f'<circle class="{kind}" cx="{frame.px(p.load):.1f}" cy="{frame.py(100 * (p.sensitivity or 0)):.1f}" r="4">'
             f"<title>{escape(said)}</title></circle>"
@@ -186,7 +196,7 @@ def heat(points: Sequence[Point], title: str) -> str:
         share = (p.load - low) / (high - low) if high > low else 0.0
         x = 56 + wide * xs.index(p.limits[first])
         y = tall * (len(ys) - 1 - ys.index(p.limits[second])) + 4
-        said = "–" if p.sensitivity is None else f"{number_text(100 * p.sensitivity, 0)} %"
+        said = "–" if p.sensitivity is None else f"{number_text(100 * p.sensitivity, 0)}\N{NO-BREAK SPACE}%"
         colour = f"hsl(210 60% {92 - 40 * share:.0f}%)"
         parts.append(
             f'<rect x="{x}" y="{y}" width="{wide - 1}" height="{tall - 1}" style="fill:{colour}">'

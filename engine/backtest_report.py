@@ -1,12 +1,13 @@
 """A study as one page that opens without a network: for cardiologists, in French."""
 
 import math
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
@@ -17,10 +18,14 @@ from engine.backtest_measures import Interval, Measures, daily
 from engine.backtest_study import Side, Study, card
 from engine.ecg_report import template
 from engine.reorder import Delays
-from rules.explain import dates_text, limit_text, moment_text, notice, number_text
-from rules.model import Protocol
+from rules.explain import dates_text, limit_text, moment_text, notice, number_text, typeset
+from rules.model import Limit, Protocol
 
 __all__ = ["page", "pieces", "write_report"]
+
+_ACCOUNTS: Final = re.compile(
+    r"([\d,]+) packets received: ([\d,]+) applied, ([\d,]+) duplicate, ([\d,]+) late, ([\d,]+) quarantined"
+)
 
 _SHOWN = 30
 """Alerts of each list that are drawn; the rest are in differences.csv."""
@@ -55,21 +60,24 @@ def page(said: Mapping[str, object]) -> str:
 def pieces(found: Study, command: Sequence[str] = ()) -> dict[str, Any]:
     """Give what is said of a study, in French, and its plots as SVG: for this page, and for pages of the queue."""
     sides = [("En l’état", found.base)] + ([("Modifié", found.changed)] if found.changed else [])
+    zone = ZoneInfo(found.terms.zone)
     return {
+        "zone": zone.key,
         "sides": [name for name, _ in sides],
-        "figures": [(label, [text(side.whole) for _, side in sides]) for label, text in _FIGURES],
+        "figures": [(typeset(label), [text(side.whole) for _, side in sides]) for label, text in _FIGURES],
         "rules": _rules(found),
         "load": _load(found),
         "changes": _changes(found),
-        "gained": _shown(found.changed, found.comparison.gained)
+        "gained": _shown(found.changed, found.comparison.gained, zone)
         if found.changed and found.comparison
         else [],
-        "lost": _shown(found.base, found.comparison.lost) if found.comparison else [],
+        "lost": _shown(found.base, found.comparison.lost, zone) if found.comparison else [],
         "moved": len(found.comparison.moved) if found.comparison else 0,
         "counts": (len(found.comparison.gained), len(found.comparison.lost)) if found.comparison else None,
         "sweep": _sweep(found),
         "late": _late(found),
         "kept": found.base.judged.kept,
+        "accounts": _accounts(found.base.judged.kept.accounts),
         "window": number_text(found.terms.window_days, 0),
         "unknown": found.outcomes_unknown,
         "work": found.terms.work,
@@ -81,13 +89,28 @@ def pieces(found: Study, command: Sequence[str] = ()) -> dict[str, Any]:
     }
 
 
+def _accounts(told: str) -> str:
+    """Say in French what became of the packets, where that was told as `engine.backtest` tells it."""
+    match = _ACCOUNTS.fullmatch(told)
+    if match is None:
+        return told
+    counts = [number_text(int(each.replace(",", "")), 0) for each in match.groups()]
+    return typeset(
+        "paquets reçus : {}, dont appliqués : {}, en double : {}, en retard : {}, en quarantaine : {}".format(
+            *counts
+        )
+    )
+
+
 def _interval(each: Interval, scale: float = 1.0, decimals: int = 2) -> str:
     if each.value is None:
         return "non déterminé"
     said = number_text(scale * each.value, decimals)
     if each.low is None or each.high is None:
         return said
-    return f"{said} [{number_text(scale * each.low, decimals)} ; {number_text(scale * each.high, decimals)}]"
+    return typeset(
+        f"{said} [{number_text(scale * each.low, decimals)} ; {number_text(scale * each.high, decimals)}]"
+    )
 
 
 def _bare(each: Interval, scale: float, decimals: int) -> str:
@@ -174,25 +197,29 @@ def _changes(found: Study) -> list[str]:
     for (owner, name), value in sorted((found.changed.judged.of_cell or {}).items()):
         if value != before.get((owner, name)):
             limit = base[owner].limits[name]
-            out.append(f"{limit.label} : {_value(before.get((owner, name)))} → {_value(value)} {limit.unit}")
+            out.append(_change(limit, before.get((owner, name)), value))
     for protocol in found.changed.loaded.program.protocols:
         old: Protocol | None = base.get(protocol.id)
         for name, limit in protocol.limits.items():
             was = old.limits.get(name) if old else None
             if was is None or was.default != limit.default:
-                former = _value(was.default if was else None)
-                out.append(f"{limit.label} : {former} → {_value(limit.default)} {limit.unit}")
+                out.append(_change(limit, was.default if was else None, limit.default))
         if old is not None and old.hash != protocol.hash and not out:
-            out.append(f"{protocol.id} : {old.version} ({old.hash}) → {protocol.version} ({protocol.hash})")
+            sides = [f"{each.version} ({each.hash})" for each in (old, protocol)]
+            out.append(typeset(f"{protocol.id} : {' → '.join(sides)}"))
     return out
+
+
+def _change(limit: Limit, before: float | None, after: float | None) -> str:
+    return typeset(f"{limit.label} : {_value(before)} → {_value(after)}\N{NO-BREAK SPACE}{limit.unit}")
 
 
 def _value(value: float | None) -> str:
     return "non fixée" if value is None else limit_text(value)
 
 
-def _shown(side: Side, alerts: pl.DataFrame) -> list[_Shown]:
-    """Those of the highest level first, then spread over patients: not thirty of one."""
+def _shown(side: Side, alerts: pl.DataFrame, zone: ZoneInfo) -> list[_Shown]:
+    """Those of the highest level first, then spread over patients: not thirty of one. Times are those of `zone`."""
     if not len(alerts):
         return []
     ordered = (
@@ -206,10 +233,10 @@ def _shown(side: Side, alerts: pl.DataFrame) -> list[_Shown]:
             str(each.alert["level"]),
             str(each.alert["patient"]),
             int(str(each.alert["opened_ms"])),
-            moment_text(int(str(each.alert["opened_ms"])), UTC),
+            moment_text(int(str(each.alert["opened_ms"])), zone),
             each.text,
             f"{each.figure}{f', {each.unit}' if each.unit else ''}",
-            plots.evidence(each),
+            plots.evidence(each, zone),
         )
         for each in rows
     ]
@@ -221,11 +248,11 @@ def _late(found: Study) -> dict[str, object] | None:
         return None
     other = Side(found.base.loaded, late.judged, late.alerts, late.whole, {})
     measured, arrived = (found.base, other) if late.arrival_differs else (other, found.base)
-    told = late.comparison
+    told, zone = late.comparison, ZoneInfo(found.terms.zone)
     return {
         "delays": late.order if isinstance(late.order, Delays) else None,
-        "gained": _shown(arrived, told.gained),
-        "lost": _shown(measured, told.lost),
+        "gained": _shown(arrived, told.gained, zone),
+        "lost": _shown(measured, told.lost, zone),
         "counts": (len(told.gained), len(told.lost), len(told.moved), told.same, len(late.later)),
         "hours": [number_text(each, 1) for each in late.later_h or ()],
         "caught": (arrived.whole.caught, measured.whole.caught) if measured.whole.outcomes else None,
@@ -243,14 +270,17 @@ def _sweep(found: Study) -> dict[str, object] | None:
         return None
     whole = found.base.whole
     base = (whole.load.mean.value or math.nan, whole.sensitivity.value)
-    title = "Sensibilité selon le nombre d’alertes, un point par réglage ; la croix est le réglage actuel"
+    title = typeset(
+        "Sensibilité selon le nombre d’alertes, un point par réglage ; la croix est le réglage actuel"
+    )
     two = len(found.spans) == 2
+    names = {name: _label(found.base, name) for name, _ in found.spans}
     return {
-        "curve": plots.curve(found.sweep.points, base, title),
+        "curve": plots.curve(found.sweep.points, base, title, names),
         "heat": plots.heat(found.sweep.points, "Charge et sensibilité de chaque couple de limites")
         if two
         else "",
-        "names": {name: _label(found.base, name) for name, _ in found.spans},
+        "names": names,
         "points": [
             (
                 [number_text(value, 2) for value in p.limits.values()],

@@ -13,7 +13,7 @@ import polars as pl
 from engine import history
 from engine.history import Outcome
 from ingest.signals import MILLI, Signal
-from rules.explain import moment_text
+from rules.explain import moment_text, typeset
 
 __all__ = ["Curve", "curves", "reduce", "sentence"]
 
@@ -133,4 +133,4 @@ def sentence(curve: Curve, now_ms: int, zone: ZoneInfo) -> str:
     without = span - len(days)
     if without > 0:
         text += f" ; {without}\N{NO-BREAK SPACE}jour{'s' if without > 1 else ''} sans mesure"
-    return text + "."
+    return typeset(f"{text}.")

@@ -48,18 +48,18 @@ __all__ = ["DurableLine", "Sink", "Step", "Tenure", "Upkeep", "decoder"]
 Sink = Callable[[pl.DataFrame], object]
 """Takes rows of `rules.alerts.SCHEMA` and has them on the disk when it returns; the same rows may come again."""
 
-"""Source of the empty entries that say that the line hears."""
-
-_STEP, _CHECKPOINT, _HEARTBEAT, _TRIM, _HISTORY = (
-    "step",
-    "checkpoint",
-    "heartbeat",
-    "trim",
-    "history",
-)  # conditions, see `Problems`
+# Conditions, see `engine.problems.Problems`.
+_STEP = "step"
+_CHECKPOINT = "checkpoint"
+_HEARTBEAT = "heartbeat"
+_TRIM = "trim"
+_HISTORY = "history"
 
 _TRIM_S = 600.0
 """How often a live line looks whether the log holds what is older than it is kept."""
+
+_TRIM_ENTRIES = 1024
+"""So many entries are removed at once, the rest after the next step: no packet waits for an hour's worth of them."""
 
 _MERGE_S = 600.0
 """How often a live line looks whether history has files to be merged."""
@@ -396,12 +396,12 @@ class DurableLine:
         """Run live until `stop` is set: take what comes, and say every minute that the line hears."""
         while not stop.is_set():
             self._beat()
+            self._trim()
+            self._merge()
             began = time.monotonic()
             if self.step():
                 stop.wait(max(0.0, began + _PACE_S - time.monotonic()))
             else:
-                self._trim()
-                self._merge()
                 self.log.wait_for(self.line.next_offset, _LOOK_S)
 
     def _beat(self) -> None:
@@ -430,21 +430,25 @@ class DurableLine:
                 )
 
     def _trim(self) -> None:
-        """Remove what is old enough from the log, now and then, when there is nothing else to do."""
+        """Remove what is old enough from the log, now and then."""
         now = time.monotonic()
         days = self._upkeep.keep_days
         if days and now >= self._trim_due:
             self._trim_due = now + _TRIM_S
             try:
                 old = self.log.offset_at(self._wall_ms() - round(days * DAY_MS))
-                self.log.trim(min(old, self.trimmable))
+                until = min(old, self.trimmable)
+                now_until = min(until, self.log.first_offset + _TRIM_ENTRIES)
+                self.log.trim(now_until)
             except LogError as error:
                 self.noted.stands(_TRIM, f"the log is not trimmed: {error}")
             else:
                 self.noted.ended(_TRIM)
+                if now_until < until:
+                    self._trim_due = now
 
     def _merge(self) -> None:
-        """Have history's small files merged, now and then, when there is nothing else to do."""
+        """Have history's small files merged, now and then."""
         now = time.monotonic()
         if self._merger is not None and now >= self._merge_due:
             self._merge_due = now + _MERGE_S

@@ -12,7 +12,7 @@ from engine.ecg_design import design
 from engine.ecg_holter import Measures, measures
 from ingest.formats.lead import Lead
 from ingest.formats.marked_beats import Marked
-from kernels import SOURCE_HASH, ecg_lead, qrs, rhythms
+from kernels import SOURCE_HASH, ecg_lead, qrs_signal, rhythms
 from kernels import beats as beat_classes
 
 __all__ = ["LABELS", "UNUSABLE", "Analysis", "Spans", "analyse", "as_json", "follow"]
@@ -222,7 +222,7 @@ def _lost(samples: I16, rate_hz: float) -> Spans:
     bad = np.abs(samples.astype(np.int32)) >= _RAIL
     edges = np.flatnonzero(np.diff(np.r_[False, bad, False]))
     start, end = edges[::2], edges[1::2]
-    least = int(qrs.BAD_S * rate_hz)
+    least = int(qrs_signal.BAD_S * rate_hz)
     long = end - start >= least
     start, end = start[long], end[long]
     return Spans(start, end, [UNUSABLE] * len(start), np.minimum(start + least, len(samples)))

@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from kernels import qrs
+from kernels import qrs_state
 
 __all__ = ["MAX_RATE_HZ", "MIN_RATE_HZ", "design"]
 
@@ -30,15 +30,15 @@ def _design(rate_hz: float) -> npt.NDArray[np.float64]:
     # Delay of the band-pass at the middle of its band, and of the moving average.
     centre = (_BAND_HZ[0] * _BAND_HZ[1]) ** 0.5
     _, delay = signal.group_delay(signal.sos2tf(sections), [centre], fs=work)
-    coeffs = np.zeros(qrs.COEFFS)
-    coeffs[qrs.C_RATE] = rate_hz
-    coeffs[qrs.C_GROUP] = group
-    coeffs[qrs.C_WORK] = work
-    coeffs[qrs.C_WIDTH] = width
-    coeffs[qrs.C_DELAY] = round(float(delay[0]) + (width - 1) / 2)
+    coeffs = np.zeros(qrs_state.COEFFS)
+    coeffs[qrs_state.C_RATE] = rate_hz
+    coeffs[qrs_state.C_GROUP] = group
+    coeffs[qrs_state.C_WORK] = work
+    coeffs[qrs_state.C_WIDTH] = width
+    coeffs[qrs_state.C_DELAY] = round(float(delay[0]) + (width - 1) / 2)
     for i, section in enumerate(sections):
         b0, b1, b2, _, a1, a2 = section
-        coeffs[qrs.C_SOS + 5 * i : qrs.C_SOS + 5 * i + 5] = b0, b1, b2, a1, a2
+        coeffs[qrs_state.C_SOS + 5 * i : qrs_state.C_SOS + 5 * i + 5] = b0, b1, b2, a1, a2
     return coeffs
 
 
@@ -52,7 +52,7 @@ def design(rate_hz: float) -> npt.NDArray[np.float64]:
 
     Returns
     -------
-    float64[kernels.qrs.COEFFS]
+    float64[kernels.qrs_state.COEFFS]
         The caller's own: to Numba a read-only array is another type, and all ECG kernels would be compiled for it.
 
     Raises

@@ -11,8 +11,10 @@ import numpy as np
 from engine.ecg_analysis import QRS_ONLY, UNUSABLE, Analysis
 from engine.ecg_holter import Measures
 from engine.ecg_strips import GRID, rates, strip, trend
+from engine.typography import French
 from ingest.formats.lead import Lead
 from kernels import SOURCE_HASH
+from rules.explain import typeset
 
 __all__ = ["CLASSES", "RHYTHMS", "Section", "page", "section", "template"]
 
@@ -126,7 +128,7 @@ def section(name: str, lead: Lead | None, analysis: Analysis) -> Section:
     return Section(
         name,
         lead.channel if lead else "",
-        _facts(analysis, shown),
+        [(fact, typeset(said)) for fact, said in _facts(analysis, shown)],
         found,
         max(0, len(shown) - _ROWS),
         _hours(analysis),
@@ -151,6 +153,7 @@ def template(name: str) -> jinja2.Template:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=[French],
     )
     return environment.get_template(name)
 
@@ -282,7 +285,7 @@ def _strips(lead: Lead, analysis: Analysis, shown: list[int]) -> list[Traced]:
         )
         out.append(
             Traced(
-                caption,
+                typeset(caption),
                 [
                     strip(lead, analysis, start + i * size, start + (i + 1) * size, RHYTHMS)
                     for i in range(rows)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from engine.line import Line, Processed
+from engine.line import Processed
+from engine.program import Program
 
 __all__ = ["SCHEMA", "rows"]
 
@@ -24,28 +25,27 @@ SCHEMA = pl.Schema(
 _ORDER: Sequence[str] = ("packet", "event", "group")
 
 
-def rows(line: Line, processed: Processed) -> pl.DataFrame:
+def rows(program: Program, processed: Processed) -> pl.DataFrame:
     """Give the features that a batch set off, in the order of its packets, whatever the number of shards.
 
     Parameters
     ----------
-    line : Line
-        Whose shards watch features (`Shard.watch_features`).
+    program : Program
+        Of the line.
     processed : Processed
-        What the line made of the batch.
+        What a line made of the batch whose shards watch features (`Shard.watch_features`).
     """
     frames = []
-    for shard, outcome in zip(line.shards, processed.outcomes, strict=True):
+    for outcome in processed.outcomes:
         for seen in outcome.features:
-            group = line.program.groups[seen.group]
-            protocol = line.program.protocols[group.protocol].id
-            patients = shard.state.patient_ids(seen.slot)
+            group = program.groups[seen.group]
+            protocol = program.protocols[group.protocol].id
             offsets = processed.batch.offset[seen.packet]
             for name, values in zip(group.features, seen.values, strict=True):
                 frames.append(
                     pl.DataFrame(
                         {
-                            "patient": patients,
+                            "patient": seen.patient,
                             "t_ms": seen.t_ms,
                             "offset": offsets,
                             "protocol": [protocol] * len(values),

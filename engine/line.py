@@ -124,6 +124,7 @@ class Line:
         batch = taken.batch
         clock = self._clock(batch, taken.heard_ms)
         if len(self.shards) == 1:
+            # In the caller's thread: a live batch is often small, and handing it to another takes longer than it does.
             return self._settle(taken, clock, [self._shard(0, batch, clock)])
         return self._settle(taken, clock, [each.result() for each in self._hand_out(batch, clock)])
 

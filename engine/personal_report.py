@@ -1,8 +1,10 @@
 """Proposed limits as one page that opens without a network: that of a back-test with a part before it, in French."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
@@ -11,10 +13,18 @@ from engine.backtest_report import page, pieces
 from engine.personal import STATUSES, Quantity
 from engine.personal_study import Proposals
 from engine.program import DAY_MS
-from rules.explain import dates_text, limit_text, number_text
+from rules.explain import dates_text, limit_text, number_text, typeset
 
 __all__ = ["write_report"]
 
+_KINDS: Final = {
+    "decompensation": "décompensation",
+    "other_admission": "autre hospitalisation",
+    "treated": "traitement adapté",
+    "in_hospital": "patient hospitalisé",
+}
+"""Outcomes that a simulation and the closings of alerts tell of."""
+_OUTCOME: Final = re.compile(rf"\b({'|'.join(_KINDS)}) (\d{{4}}-\d\d-\d\d)\b")
 _ROWS = 300
 _DRAWN = 30
 _DIRECTIONS = {
@@ -41,7 +51,7 @@ def _pieces(found: Proposals) -> dict[str, object]:
         "learning": found.learning,
         "step": asked.step(found.learning),
         "cut": f"{found.cut.day:%d/%m/%Y}",
-        "counts": [(words, counts[name]) for name, words in STATUSES.items() if name in counts],
+        "counts": [(typeset(words), counts[name]) for name, words in STATUSES.items() if name in counts],
         "sums": [
             (_DIRECTIONS.get(row.pop("direction"), ""), list(row.values()))
             for row in found.by_direction.iter_rows(named=True)
@@ -67,17 +77,23 @@ def _row(row: Mapping[str, Any], asked: Quantity) -> dict[str, object]:
         f"{row['rouge_before']} → {row['rouge_after']}",
         f"{row['caught_before']} → {row['caught_after']} sur {row['outcomes']}",
     ]
-    return {"patient": row["patient"], "cells": cells, "lost": dates_text(row["outcomes_lost"])}
+    return {"patient": row["patient"], "cells": cells, "lost": _outcomes(row["outcomes_lost"])}
+
+
+def _outcomes(told: str) -> str:
+    """Say outcomes, ``kind 2026-11-27`` each: kinds that are Vigie's own in French, others as the file has them."""
+    return dates_text(_OUTCOME.sub(lambda match: f"{_KINDS[match[1]]} {match[2]}", told))
 
 
 def _drawn(row: Mapping[str, Any], found: Proposals) -> dict[str, object]:
     asked = found.asked
     mine = found.rows.filter(pl.col("patient") == found.patients.index(row["patient"]))
     now, proposed = row["in_force"], row["proposed"]
+    zone = ZoneInfo(found.study.terms.zone)
     first = pl.Series([row["from"], row["until"]]).cast(pl.Datetime("ms")).dt.replace_time_zone(
-        found.study.terms.zone
+        zone.key
     ).dt.epoch("ms")  # fmt: skip
-    text = (
+    text = typeset(
         f"{asked.label} : {_limit(now)} → {_limit(proposed)} {asked.unit} "
         f"({row['origin']}). Alertes : {row['alerts_before']} → {row['alerts_after']}, "
         f"dont ROUGE : {row['rouge_before']} → {row['rouge_after']}."
@@ -89,5 +105,6 @@ def _drawn(row: Mapping[str, Any], found: Proposals) -> dict[str, object]:
         (float(first[0]), float(first[1]) + DAY_MS),
         float(found.cut.ms),
         text,
+        zone,
     )
-    return {"patient": row["patient"], "text": text, "lost": dates_text(row["outcomes_lost"]), "plot": plot}
+    return {"patient": row["patient"], "text": text, "lost": _outcomes(row["outcomes_lost"]), "plot": plot}

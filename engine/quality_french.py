@@ -1,14 +1,26 @@
 """What findings on data quality say in French, for the pages; the terminal and the JSON have `engine.quality_words`."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from engine.quality_findings import Finding
 from ingest.reasons import Reason
 from ingest.signals import SIGNALS
 from rules.explain import limit_text, number_text, typeset
+from rules.protocol import Protocol
 
-__all__ = ["COLUMNS", "KINDS", "count_text", "reason_text", "said", "signal_text"]
+__all__ = [
+    "COLUMNS",
+    "KINDS",
+    "count_text",
+    "note_text",
+    "questions_of",
+    "reason_text",
+    "said",
+    "signal_text",
+]
 
 COLUMNS: Final = (
     "patients", "mesures", "jours, %", "illisibles", "invraisemblables", "en double", "contredites", "en désordre",
@@ -35,6 +47,28 @@ _REASONS: Final = {
 
 _LABELS: Final = {signal.name: signal.label_fr for signal in SIGNALS}
 
+_ITEM: Final = re.compile(r"item (\d+)")
+
+_NOTES: Final = tuple(
+    (re.compile(form), words)
+    for form, words in (
+        (r"(.+): passed over", "{} : laissé de côté"),
+        (
+            r"(.+): passed over, it has none of the columns of readings",
+            "{} : laissé de côté, il n’a aucune des colonnes de mesures",
+        ),
+        (
+            r"(?:.*[/\\])?(.+): no ECG signal in the header, or no file of samples beside it",
+            "{} : laissé de côté, pas d’ECG dans son en-tête, ou pas de fichier d’échantillons à côté",
+        ),
+        (
+            r"(\d+) ECG records have no date: they begin on 2000-01-03 \(mapping: wfdb\.start\)",
+            "enregistrements ECG sans date : {}, qui commencent le 03/01/2000 (wfdb.start dans la correspondance)",
+        ),
+    )
+)
+"""The notes of `ingest.formats.replay.Replay`, and what they say."""
+
 
 def count_text(count: float) -> str:
     """Write a count."""
@@ -47,9 +81,25 @@ def reason_text(name: str) -> str:
     return f"{known} ({name})" if known else name
 
 
-def signal_text(name: str) -> str:
-    """Say what a signal is; an item of a questionnaire has its name alone."""
-    return _LABELS.get(name, name)
+def questions_of(protocols: Sequence[Protocol]) -> dict[str, str]:
+    """Give what the questionnaires of protocols ask, by what the report calls an item: ``item 256``, or its name."""
+    items = [item for protocol in protocols for item in protocol.items.values()]
+    return {name: typeset(item.label) for item in items for name in (f"item {item.code}", item.name)}
+
+
+def signal_text(name: str, questions: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Say what a signal is: its label or, of an item of a questionnaire, what is asked, or its number."""
+    item = _ITEM.fullmatch(name)
+    return questions.get(name) or (f"question {item[1]}" if item else _LABELS.get(name, name))
+
+
+def note_text(note: str) -> str | None:
+    """Say a note on the files, by their names; None where it has no French yet."""
+    for form, words in _NOTES:
+        match = form.fullmatch(note)
+        if match:
+            return typeset(words.format(*match.groups()))
+    return None
 
 
 def _of(each: Finding, what: str) -> str:
@@ -161,8 +211,8 @@ KINDS = tuple(_SAID)
 """All kinds of findings."""
 
 
-def said(each: Finding) -> str:
+def said(each: Finding, questions: Mapping[str, str] = MappingProxyType({})) -> str:
     """Say a finding in a sentence, with where to look if there is a first place."""
-    about = " : ".join(filter(None, [each.group, signal_text(each.signal)]))
+    about = " : ".join(filter(None, [each.group, signal_text(each.signal, questions)]))
     first = f" (la première : {each.where.replace(', row ', ', ligne ')})" if each.where else ""
     return typeset(f"{about}{' : ' if about else ''}{_SAID[each.kind](each)}{first}.")

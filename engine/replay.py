@@ -29,6 +29,7 @@ from ingest.columns import NO_TIME
 from ingest.formats import Mappings
 from ingest.reasons import Reason
 from rules.alerts import SCHEMA
+from rules.protocol import Protocol
 
 __all__ = ["CLOSING", "QUARANTINE", "Summary", "replay"]
 
@@ -129,7 +130,7 @@ def replay(  # noqa: PLR0913 - an option is a parameter
     done = False
     try:
         source.prepare(progress)
-        quality = _quality(source, out, progress)
+        quality = _quality(source, loaded.program.protocols, out, progress)
         with loaded.line(shards=shards, time_basis=source.time_basis) as line:
             for shard in line.shards:
                 shard.watch_features = features
@@ -152,7 +153,7 @@ def replay(  # noqa: PLR0913 - an option is a parameter
     return summary
 
 
-def _quality(source: Input, out: Path, progress: Progress) -> Quality | None:
+def _quality(source: Input, protocols: Sequence[Protocol], out: Path, progress: Progress) -> Quality | None:
     """Look at what is read and write what it is like."""
     found = source.quality(progress)
     paths = out / "quality.json", out / "quality.html"
@@ -162,7 +163,7 @@ def _quality(source: Input, out: Path, progress: Progress) -> Quality | None:
             path.unlink(missing_ok=True)
         return None
     found.write(paths[0])
-    quality_page.write_page(found, paths[1])
+    quality_page.write_page(found, paths[1], protocols)
     if found.serious:
         progress.note(
             f"data quality: {found.serious:,} findings by which the replay is likely to be wrong: {paths[1]}"
@@ -267,7 +268,7 @@ class _Run:
         batch, refused = processed.batch, processed.quarantine
         # Rows of the newest moment wait for the next batch: their order must not depend on where batches are cut.
         rows = merge([self._held, processed.alerts])
-        self._features.add(feature_rows.rows(self._line, processed))
+        self._features.add(feature_rows.rows(self._line.program, processed))
         newest = pl.col("clock_ms") >= processed.clock_ms
         self._held = rows.filter(newest)
         self._alerts.add(rows.filter(~newest))

@@ -66,7 +66,10 @@ class Input(Protocol):
         """Say what is read is like, once it is prepared; None of a log, whose packets were judged when they came."""
 
     def batches(self, start: int) -> Iterator[Taken]:
-        """Give the batches from `start` on, cut as they would be from the beginning; valid until the next."""
+        """Give the batches from `start` on, cut as they would be from the beginning.
+
+        A batch is valid until `engine.line.AHEAD` + 1 more were given: so many are on their way at once.
+        """
 
     def content(self) -> str:
         """Hash of what is read, whatever files are called: the same content gives the same."""

@@ -8,7 +8,7 @@ from engine.quality import Quality
 from engine.quality_french import count_text, reason_text
 from engine.quality_page import body
 from engine.replay_summary import Summary
-from rules.explain import notice, number_text
+from rules.explain import notice, number_text, typeset
 from rules.protocol import Protocol
 
 __all__ = ["write_page"]
@@ -29,7 +29,7 @@ def write_page(
 ) -> None:
     """Write the page; the same replay gives the same bytes."""
     titles = {each.id: each.title_of for each in protocols}
-    shown = body(quality) if quality else {"found": None}
+    shown = body(quality, protocols) if quality else {"found": None}
     page = template("replay.html").render(
         shown | {"count": count_text, "reason": reason_text},
         number=number_text,
@@ -37,7 +37,7 @@ def write_page(
         protocols=[(each, notice(each)) for each in protocols],
         names={each.id: each.title for each in protocols},
         rules=[(titles[each.protocol](each.rule), each) for each in summary.firings],
-        rouge=_ROUGE[summary.rouge],
+        rouge=typeset(_ROUGE[summary.rouge]),
         card=[(name, _said(value)) for name, value in card.items()],
     )
     path.write_text(page, encoding="utf-8")

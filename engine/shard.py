@@ -55,7 +55,7 @@ class Seen:
     group: int
     packet: I64  # of the batch
     event: I64  # in the order of the shard
-    slot: npt.NDArray[np.int32]
+    patient: list[str]  # ids; the state may be a batch further when this is read
     t_ms: I64
     values: list[npt.NDArray[np.float64]]  # one array a feature of the group; NaN undetermined
 
@@ -107,7 +107,10 @@ class Shard:
         self.watch_features = False
         """Whether `Outcome.features` is filled: for who asks, as it takes several times the rest."""
         self.keep: Callable[[Found], None] | None = None
-        """Takes what was found, in the thread of the shard, for a back-test: rules are judged there then, not here."""
+        """Takes what was found, in the thread of the shard, for a back-test: rules are judged there then, not here.
+
+        It may hold what it is given: all arrays of a pass are its own, made anew for each batch.
+        """
         width = int(self.plan.physical.sum())
         self.scratch = hot.scratch(len(self.plan.start), width, len(self.plan.op))
 
@@ -345,7 +348,7 @@ class _Pass:
                         g,
                         events.row[event].astype(np.int64),
                         event,
-                        events.slot[event],
+                        self.shard.state.patient_ids(events.slot[event]),
                         events.t_ms[event],
                         [values.copy() for values in block.values],
                     )

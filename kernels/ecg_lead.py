@@ -14,10 +14,39 @@ from typing import NamedTuple
 import numpy as np
 
 from kernels import atrial_fibrillation as af
-from kernels import beats, ectopy, episodes, holter, qrs, quality, rhythms, ventricular, ventricular_runs
+from kernels import (
+    beats,
+    ectopy,
+    episodes,
+    holter,
+    qrs,
+    qrs_state,
+    quality,
+    rhythms,
+    ventricular,
+    ventricular_runs,
+)
 from kernels._jit import jit, jit_inline, jit_part
 from kernels._types import F64, I16, I64, Flag
 from kernels.prefetch import ask
+from kernels.qrs_signal import BAD_S, CENTRE_STEPS, CENTRE_UV, FLAT_S, at_rail
+from kernels.qrs_state import (
+    C_GROUP,
+    C_RATE,
+    C_WORK,
+    RING,
+    S_BAD,
+    S_BASE,
+    S_BREAK,
+    S_HELD,
+    S_J,
+    S_N,
+    S_OFFSET,
+    S_PHASE,
+    S_RATE,
+    S_RING,
+    S_SAME,
+)
 
 __all__ = ["ROW", "Scratch", "feed", "finish", "finish_clock", "follow", "next_tick", "restart", "scratch"]
 
@@ -34,7 +63,7 @@ _BEAT_ROWS = episodes.ROOM + 2 * (
 )  # rows that one beat and its class can bring
 _TICK_ROWS = episodes.ROOM + _EVENTS + 4
 
-L_TICK = qrs.STATE  # half seconds that are over
+L_TICK = qrs_state.STATE  # half seconds that are over
 L_HEARD = L_TICK + 1  # position of the newest beat; 0: none
 L_CLASSED = L_HEARD + 1  # position of the newest beat whose class is known
 L_GRADE = L_CLASSED + 1  # quality now: 0 good, else its number in `kernels.rhythms`
@@ -153,7 +182,7 @@ def _atrial(work: Scratch, now: float, n: int) -> int:
 @jit_part
 def _beat(row: F64, at: float, decided: float, now: float, lost: float, coeffs: F64, work: Scratch) -> None:
     """Tell each listener of a beat that the detector found."""
-    rate = coeffs[qrs.C_RATE]
+    rate = coeffs[C_RATE]
     work.counts[2] = episodes.beat(
         row[L_EPISODES:L_RUNS], at, decided, lost, rate, work.rows, int(work.counts[2])
     )
@@ -162,8 +191,8 @@ def _beat(row: F64, at: float, decided: float, now: float, lost: float, coeffs: 
     row[L_HEARD] = at
     out = work.classed
     if beats.next_beat(
-        row[L_BEATS:L_QUALITY], row[qrs.S_RING : qrs.S_RING + qrs.RING // 4].view(np.int16), int(row[qrs.S_J]) - 1,
-        rate, coeffs[qrs.C_GROUP], at, now, unbroken, work.shape, out,
+        row[L_BEATS:L_QUALITY], row[S_RING : S_RING + RING // 4].view(np.int16), int(row[S_J]) - 1,
+        rate, coeffs[C_GROUP], at, now, unbroken, work.shape, out,
     ):  # fmt: skip
         _classed(row, float(out[0]), int(out[1]), float(out[2]), lost, rate, work)
 
@@ -193,7 +222,7 @@ def _graded(row: F64, grade: int, at: float, work: Scratch) -> None:
 def _wave(coeffs: F64, count: int, work: Scratch) -> None:
     """Write what the listener to the waveform said, in samples."""
     said = work.events
-    group = coeffs[qrs.C_GROUP]
+    group = coeffs[C_GROUP]
     n = int(work.counts[2])
     for i in range(count):
         kind = rhythms.VF if said[i] == ventricular.FIBRILLATION else rhythms.VT
@@ -213,9 +242,9 @@ def _wave(coeffs: F64, count: int, work: Scratch) -> None:
 @jit_part
 def _tick(row: F64, coeffs: F64, work: Scratch) -> None:
     """Tell who listens to time that a half second is over."""
-    rate = coeffs[qrs.C_RATE]
-    now, lost = row[qrs.S_N], row[qrs.S_BREAK]
-    ring = row[qrs.S_RING : qrs.S_RING + qrs.RING // 4].view(np.int16)
+    rate = coeffs[C_RATE]
+    now, lost = row[S_N], row[S_BREAK]
+    ring = row[S_RING : S_RING + RING // 4].view(np.int16)
     row[L_TICK] += 1.0
     work.counts[2] = episodes.tick(
         row[L_EPISODES:L_RUNS], now, qrs.settled(row, coeffs), _is_lost(row), lost, rate, work.rows,
@@ -223,12 +252,12 @@ def _tick(row: F64, coeffs: F64, work: Scratch) -> None:
     )  # fmt: skip
     out = work.classed
     if beats.tick(
-        row[L_BEATS:L_QUALITY], ring, int(row[qrs.S_J]) - 1, rate, coeffs[qrs.C_GROUP], now, work.shape, out
+        row[L_BEATS:L_QUALITY], ring, int(row[S_J]) - 1, rate, coeffs[C_GROUP], now, work.shape, out
     ):
         _classed(row, float(out[0]), int(out[1]), float(out[2]), lost, rate, work)
     said = work.events
     count = ventricular.follow(
-        row[L_WAVE:ROW], ring, row[qrs.S_OFFSET], int(row[qrs.S_J]), coeffs[qrs.C_WORK], work.models, work.wave,
+        row[L_WAVE:ROW], ring, row[S_OFFSET], int(row[S_J]), coeffs[C_WORK], work.models, work.wave,
         said[:_EVENTS], said[_EVENTS : 2 * _EVENTS], said[2 * _EVENTS : 3 * _EVENTS], said[3 * _EVENTS :],
         work.confidence,
     )  # fmt: skip
@@ -255,7 +284,7 @@ def next_tick(row: F64, rate: float) -> int:
 
 @jit_inline
 def _is_lost(row: F64) -> bool:
-    return row[qrs.S_BAD] >= np.floor(qrs.BAD_S * row[qrs.S_RATE])
+    return row[S_BAD] >= np.floor(BAD_S * row[S_RATE])
 
 
 @jit
@@ -267,12 +296,12 @@ def _alike(samples: I16, at: int, end: int) -> int:
     """
     none = 0
     for i in range(at, end):
-        none += (samples[np.uint64(i)] == -32768) | (samples[np.uint64(i)] == 32767)
+        none += at_rail(int(samples[np.uint64(i)]))
     if none == 0 or none == end - at:
         return end
-    lost = samples[at] == -32768 or samples[at] == 32767
+    lost = at_rail(int(samples[at]))
     i = at + 1
-    while (samples[i] == -32768 or samples[i] == 32767) == lost:
+    while at_rail(int(samples[i])) == lost:
         i += 1
     return i
 
@@ -284,19 +313,40 @@ def _before_change(row: F64, samples: I16, at: int, end: int) -> int:
     As for `_alike`: what was found in the flat line is told of before. Pieces are shorter than the shortest flat line,
     so that it has begun before.
     """
-    if row[qrs.S_SAME] + (end - at) < np.floor(qrs.FLAT_S * row[qrs.S_RATE]):
+    if row[S_SAME] + (end - at) < np.floor(FLAT_S * row[S_RATE]):
         return end
     i = at
-    while i < end and int(samples[i]) == int(row[qrs.S_HELD]):
+    while i < end and int(samples[i]) == int(row[S_HELD]):
         i += 1
     return i if i > at else end
+
+
+@jit
+def _before_centring(row: F64, samples: I16, at: int, end: int, gain: float, group: int) -> int:
+    """Give where the averaged sample begins before which the detector's ring may be centred again; else `end`.
+
+    As for `_alike`: centring cuts off what lies far from the new middle, and a beat found before is to have its class
+    from the ring as it was. Where no more is known than that a sample is far, it is taken to be so.
+    """
+    left = -int(row[S_J]) & (CENTRE_STEPS - 1)
+    first = at + left * group - int(row[S_PHASE])
+    if left == 0 or first >= end:
+        return end
+    scale = 1000.0 / gain
+    for i in range(first, min(first + group, samples.size)):
+        raw = float(row[S_HELD]) if at_rail(int(samples[i])) else float(samples[i])
+        far = abs((raw - row[S_BASE]) * scale - row[S_OFFSET])
+        # A signal that comes back is measured from its first sample.
+        if max(far, abs(raw - float(samples[at])) * scale) >= CENTRE_UV:
+            return first
+    return end
 
 
 @jit
 def restart(row: F64, keep_levels: Flag) -> None:
     """Begin a new segment at position 0; `keep_levels` as for `kernels.qrs.restart`, and for the patient's shapes."""
     qrs.restart(row, keep_levels)
-    for i in range(qrs.STATE, ROW):
+    for i in range(qrs_state.STATE, ROW):
         if not (keep_levels and L_BEATS <= i < L_QUALITY):
             row[i] = 0.0
 
@@ -310,10 +360,10 @@ def feed(row: F64, samples: I16, gain: float, coeffs: F64, work: Scratch) -> int
     row : float64[ROW or more]
         State of the lead, changed in place; zeros for a new one. One rate and gain until `restart`.
     samples : int16[n]
-        In units of ``1 / gain`` millivolt; -32768 and 32767 are no signal. No longer than `work` was made for.
+        In units of ``1 / gain`` millivolt; -32768, -32767 and 32767 are no signal. No longer than `work` was made for.
     gain : float
         Units per millivolt.
-    coeffs : float64[kernels.qrs.COEFFS]
+    coeffs : float64[kernels.qrs_state.COEFFS]
         From `engine.ecg_design.design`.
     work : Scratch
         Receives what was found.
@@ -324,7 +374,7 @@ def feed(row: F64, samples: I16, gain: float, coeffs: F64, work: Scratch) -> int
         0, or ``qrs.NO_ROOM`` or ``qrs.BAD_GAIN``, and then nothing is taken.
     """
     n = samples.size
-    rate = coeffs[qrs.C_RATE]
+    rate = coeffs[C_RATE]
     work.counts[:] = 0
     if not 0.0 < gain < np.inf:
         return qrs.BAD_GAIN
@@ -336,8 +386,9 @@ def feed(row: F64, samples: I16, gain: float, coeffs: F64, work: Scratch) -> int
     at = 0
     while at < n:
         boundary = next_tick(row, rate)
-        end = min(n, at + boundary - int(row[qrs.S_N]))
+        end = min(n, at + boundary - int(row[S_N]))
         end = _before_change(row, samples, at, _alike(samples, at, end))
+        end = _before_centring(row, samples, at, end, gain, int(coeffs[C_GROUP]))
         first = int(work.counts[0])
         found = qrs.feed(row, samples[at:end], gain, coeffs, work.beat[first:], work.decided[first:])
         if found < 0:
@@ -346,11 +397,11 @@ def feed(row: F64, samples: I16, gain: float, coeffs: F64, work: Scratch) -> int
         for i in range(first, first + found):
             # The moment of decision is a position of the stream, not the end of what was fed.
             decided = float(work.decided[i])
-            _beat(row, float(work.beat[i]), decided, decided, row[qrs.S_BREAK], coeffs, work)
+            _beat(row, float(work.beat[i]), decided, decided, row[S_BREAK], coeffs, work)
         work.counts[0] += found
         ask(work.ahead)
         at = end
-        if row[qrs.S_N] >= boundary:
+        if row[S_N] >= boundary:
             _tick(row, coeffs, work)
             ask(work.ahead)
     return 0
@@ -359,15 +410,15 @@ def feed(row: F64, samples: I16, gain: float, coeffs: F64, work: Scratch) -> int
 @jit
 def finish(row: F64, coeffs: F64, work: Scratch) -> int:
     """End a lead: decide what is pending. `restart` must follow before more is fed. Result as for `feed`."""
-    rate = coeffs[qrs.C_RATE]
+    rate = coeffs[C_RATE]
     work.counts[:] = 0
-    length = row[qrs.S_N]
+    length = row[S_N]
     if length == 0.0:
         return 0
-    lost, is_lost = row[qrs.S_BREAK], _is_lost(row)
+    lost, is_lost = row[S_BREAK], _is_lost(row)
     said = work.events
     count = ventricular.close(
-        row[L_WAVE:ROW], int(row[qrs.S_J]), said[:_EVENTS], said[_EVENTS : 2 * _EVENTS],
+        row[L_WAVE:ROW], int(row[S_J]), said[:_EVENTS], said[_EVENTS : 2 * _EVENTS],
         said[2 * _EVENTS : 3 * _EVENTS], said[3 * _EVENTS :], work.confidence,
     )  # fmt: skip
     _wave(coeffs, count, work)
@@ -379,13 +430,13 @@ def finish(row: F64, coeffs: F64, work: Scratch) -> int:
         _beat(row, float(work.beat[i]), length, length, lost, coeffs, work)
     work.counts[0] = found
     out = work.classed
-    ring = row[qrs.S_RING : qrs.S_RING + qrs.RING // 4].view(np.int16)
+    ring = row[S_RING : S_RING + RING // 4].view(np.int16)
     if beats.close(
         row[L_BEATS:L_QUALITY],
         ring,
-        int(row[qrs.S_J]) - 1,
+        int(row[S_J]) - 1,
         rate,
-        coeffs[qrs.C_GROUP],
+        coeffs[C_GROUP],
         length,
         work.shape,
         out,
@@ -415,8 +466,8 @@ def finish_clock(row: F64, work: Scratch) -> None:
         row[L_HOLTER:L_AF],
         row[L_HOUR:L_HOLTER],
         row[L_AF:L_BEATS],
-        row[qrs.S_N],
-        row[qrs.S_RATE],
+        row[S_N],
+        row[S_RATE],
         work.rows,
         0,
     )

@@ -53,6 +53,8 @@ import numpy as np
 from kernels import ecg_lead, ectopy, holter, qrs, rhythms
 from kernels._jit import jit, jit_inline
 from kernels._types import F64, I32, I64
+from kernels.qrs_signal import BAD_S
+from kernels.qrs_state import S_BAD, S_BREAK, S_N, S_RATE
 
 __all__ = [
     "CODE_AF",
@@ -187,7 +189,7 @@ def _emit(
     row: F64, count: int, at: float, code: int, value: float, out_t: I64, out_code: I64, out_milli: I32
 ) -> int:
     """Write one reading at position `at` of the segment."""
-    out_t[count] = int(np.floor(row[R_ANCHOR] + at * 1000.0 / row[qrs.S_RATE] + 0.5))
+    out_t[count] = int(np.floor(row[R_ANCHOR] + at * 1000.0 / row[S_RATE] + 0.5))
     out_code[count] = code
     out_milli[count] = np.int32(np.floor(value * 1000.0 + 0.5))
     return count + 1
@@ -196,7 +198,7 @@ def _emit(
 @jit
 def _emit_measure(row: F64, what: I64, count: int, out_t: I64, out_code: I64, out_milli: I32) -> int:
     """Write a measure at the whole second in which its span ended: a position is cut to a sample, 10 ms at most."""
-    end = row[R_ANCHOR] + what[2] * 1000.0 / row[qrs.S_RATE]
+    end = row[R_ANCHOR] + what[2] * 1000.0 / row[S_RATE]
     out_t[count] = int(np.floor((end + _SAMPLE_MOST_MS) / 1000.0)) * 1000
     out_code[count] = _MEASURE_CODES[what[0] - rhythms.MEASURES]
     out_milli[count] = np.int32(what[4])
@@ -206,7 +208,7 @@ def _emit_measure(row: F64, what: I64, count: int, out_t: I64, out_code: I64, ou
 @jit
 def close_window(row: F64, at: float, count: int, out_t: I64, out_code: I64, out_milli: I32) -> int:
     """Give the readings of the window that ends at position `at` and begin the next."""
-    rate = row[qrs.S_RATE]
+    rate = row[S_RATE]
     if row[R_SLOW] > 0.0:
         value = 60.0 * (_SLOW_BEATS - 1) * rate / row[R_SLOW]
         count = _emit(row, count, row[R_SLOW_AT], CODE_SLOW, value, out_t, out_code, out_milli)
@@ -249,9 +251,9 @@ def _quiet_from(row: F64, at: float) -> None:
 @jit
 def beat(row: F64, at: float, count: int, out_t: I64, out_code: I64, out_milli: I32) -> int:
     """Take a beat at position `at`."""
-    rate = row[qrs.S_RATE]
-    if row[R_QUIET] < row[qrs.S_BREAK] <= at:
-        _quiet_from(row, row[qrs.S_BREAK])
+    rate = row[S_RATE]
+    if row[R_QUIET] < row[S_BREAK] <= at:
+        _quiet_from(row, row[S_BREAK])
     since = (at - row[R_QUIET]) / rate
     if since >= _PAUSE_S and (row[R_AFTER_BEAT] > 0.0 or row[R_NEXT_S] > _PAUSE_S):
         count = _emit(row, count, at, CODE_PAUSE, min(since, _PAUSE_END_S), out_t, out_code, out_milli)
@@ -259,7 +261,7 @@ def beat(row: F64, at: float, count: int, out_t: I64, out_code: I64, out_milli: 
     row[R_AFTER_BEAT] = 1.0
     row[R_NEXT_S] = _PAUSE_S
     n = int(row[R_COUNT])
-    if n > 0 and row[R_BEATS + n - 1] < row[qrs.S_BREAK] <= at:
+    if n > 0 and row[R_BEATS + n - 1] < row[S_BREAK] <= at:
         n = 0  # the signal was lost in between; a beat of before the loss may be known after it
     if n > 0:
         row[R_RR_SUM] += at - row[R_BEATS + n - 1]
@@ -307,7 +309,7 @@ def found(row: F64, what: I64, count: int, out_t: I64, out_code: I64, out_milli:
         return _emit_measure(row, what, count, out_t, out_code, out_milli)
     if kind == rhythms.NSVT or kind == rhythms.SVT:
         at = float(what[3]) if what[2] < 0 else float(what[2])
-        lasted = min((at - what[1]) / row[qrs.S_RATE], _EPISODE_END_S)
+        lasted = min((at - what[1]) / row[S_RATE], _EPISODE_END_S)
         code = CODE_NSVT if kind == rhythms.NSVT else CODE_SVT
         if code == CODE_SVT:
             row[R_SVT_SAY_S] = lasted + _AGAIN_S
@@ -317,7 +319,7 @@ def found(row: F64, what: I64, count: int, out_t: I64, out_code: I64, out_milli:
     k = kind - rhythms.AF
     begins = what[2] < 0
     at = float(what[3]) if begins else float(what[2])
-    lasted = min((at - what[1]) / row[qrs.S_RATE], _EPISODE_END_S)
+    lasted = min((at - what[1]) / row[S_RATE], _EPISODE_END_S)
     row[R_LASTS + k] = 1.0 if begins else 0.0
     row[R_FROM + k] = what[1]
     row[R_SAY_S + k] = lasted + _step_s(kind)
@@ -330,14 +332,14 @@ def _lasting(row: F64, at: float, count: int, out_t: I64, out_code: I64, out_mil
     for k in range(_KINDS):
         if row[R_LASTS + k] == 0.0:
             continue
-        lasted = (at - row[R_FROM + k]) / row[qrs.S_RATE]
+        lasted = (at - row[R_FROM + k]) / row[S_RATE]
         if row[R_SAY_S + k] <= lasted <= _EPISODE_END_S:
             kind = rhythms.AF + k
             count = _emit(row, count, at, _code(kind), lasted, out_t, out_code, out_milli)
             row[R_SAY_S + k] = lasted + _step_s(kind)
     run = ecg_lead.L_ECTOPY
     if row[run + ectopy.S_RUN_AT] > 0.0:
-        lasted = (row[run + ectopy.S_LAST] - row[run + ectopy.S_RUN_FIRST]) / row[qrs.S_RATE]
+        lasted = (row[run + ectopy.S_LAST] - row[run + ectopy.S_RUN_FIRST]) / row[S_RATE]
         if row[R_SVT_SAY_S] <= lasted <= _EPISODE_END_S:
             count = _emit(row, count, row[run + ectopy.S_LAST], CODE_SVT, lasted, out_t, out_code, out_milli)
             row[R_SVT_SAY_S] = lasted + _AGAIN_S
@@ -347,14 +349,14 @@ def _lasting(row: F64, at: float, count: int, out_t: I64, out_code: I64, out_mil
 @jit
 def tick(row: F64, coeffs: F64, count: int, out_t: I64, out_code: I64, out_milli: I32) -> int:
     """Judge what depends on time, at a half second of the segment."""
-    rate = row[qrs.S_RATE]
-    at = row[qrs.S_N]
-    if row[qrs.S_BAD] >= np.floor(qrs.BAD_S * rate):
+    rate = row[S_RATE]
+    at = row[S_N]
+    if row[S_BAD] >= np.floor(BAD_S * rate):
         _quiet_from(row, at)
         row[R_COUNT] = 0.0
     else:
-        if row[R_QUIET] < row[qrs.S_BREAK]:
-            _quiet_from(row, row[qrs.S_BREAK])
+        if row[R_QUIET] < row[S_BREAK]:
+            _quiet_from(row, row[S_BREAK])
         quiet = (qrs.settled(row, coeffs) - row[R_QUIET]) / rate
         while row[R_NEXT_S] <= quiet and row[R_NEXT_S] <= _PAUSE_END_S:
             reached = row[R_NEXT_S]

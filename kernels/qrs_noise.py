@@ -17,7 +17,7 @@ the second difference of the signal each; in noise every position is compared wi
   be, a beat left out would save two such bounds at most, and a likeness of 7 outweighs them: clear beats cannot be
   left out every second time. Where no beat is clear, the usual interval is that of quiet when noise began.
 
-All of it works on the ring of averaged signal of `kernels.qrs`, once for each candidate in quiet, and for each averaged
+All of it works on the ring of `kernels.qrs_signal`, once for each candidate in quiet, and for each averaged
 sample only while there is noise.
 """
 

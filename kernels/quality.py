@@ -3,7 +3,7 @@
 Three grades, as a report on ambulatory ECG has them (clinical reference, section 4.3): *good*, the whole waveform
 may be read; *QRS only*, beats and their intervals; *unusable*. Unusable is neither normal nor an alarm.
 
-Each second is judged from the averaged signal that the QRS detector keeps (`kernels.qrs.RING`), `DELAY_S` after it
+Each second is judged from the averaged signal that the detector keeps (`kernels.qrs_state.RING`), `DELAY_S` after it
 ended, when its beats are decided:
 
 - lost (the rails of the 16-bit range), clipped (a lower rail: 100 ms or more at one extreme) or flat;
@@ -21,9 +21,10 @@ electrode that is off cannot be told from asystole, and the caller says both.
 
 import numpy as np
 
-from kernels import qrs
 from kernels._jit import jit
 from kernels._types import F64, I16, I32
+from kernels.qrs_signal import BAD_S
+from kernels.qrs_state import C_GROUP, C_RATE, C_WORK, RING, S_BAD, S_BREAK, S_RING, refused_share
 
 __all__ = [
     "CLIPPED",
@@ -134,9 +135,9 @@ def beat(quality: F64, position: float) -> None:
 @jit
 def _around(state: F64, begin: int, n: int, x: I16) -> None:
     """Put averaged samples `begin` to ``begin + n`` one after the other."""
-    ring = state[qrs.S_RING : qrs.S_RING + qrs.RING // 4].view(np.int16)
-    at = begin & (qrs.RING - 1)
-    head = min(n, qrs.RING - at)
+    ring = state[S_RING : S_RING + RING // 4].view(np.int16)
+    at = begin & (RING - 1)
+    head = min(n, RING - at)
     for i in range(head):
         x[i] = ring[at + i]
     for i in range(n - head):
@@ -193,9 +194,9 @@ def _is_clipped(part: I16, low: int, high: int, plateau: int) -> bool:
 @jit
 def _shows(state: F64, coeffs: F64, x: I16, begin: int, first: int, count: int, slope: float) -> int:
     """Look at averaged samples `first` to ``first + count``; give what they show. `x` begins at `begin`."""
-    group = coeffs[qrs.C_GROUP]
+    group = coeffs[C_GROUP]
     shows = 0
-    if state[qrs.S_BREAK] > first * group or state[qrs.S_BAD] >= np.floor(qrs.BAD_S * coeffs[qrs.C_RATE]):
+    if state[S_BREAK] > first * group or state[S_BAD] >= np.floor(BAD_S * coeffs[C_RATE]):
         shows = LOST
     first -= begin
     part = x[first : first + count]
@@ -208,10 +209,10 @@ def _shows(state: F64, coeffs: F64, x: I16, begin: int, first: int, count: int, 
         return shows | FLAT
     if _wanders(part, max(_WANDER_UV, _WANDER_SHARE * slope)):
         shows |= WANDER
-    plateau = int(_CLIP_S * coeffs[qrs.C_WORK])
+    plateau = int(_CLIP_S * coeffs[C_WORK])
     if high - low >= _CLIP_RANGE_UV and _is_clipped(part, low, high, plateau):
         shows |= CLIPPED
-    lag = int(coeffs[qrs.C_WORK] / _TEMPLATE_HZ + 0.5)
+    lag = int(coeffs[C_WORK] / _TEMPLATE_HZ + 0.5)
     before, after = x[first - lag : first - lag + count], x[first + lag : first + lag + count]
     if _is_noisy(before, part, after, max(_NOISE_UV, _NOISE_SHARE * slope)):
         shows |= NOISE
@@ -242,8 +243,8 @@ def _second_detector(quality: F64, coeffs: F64, x: I16, first: int, count: int, 
     A maximum counts when nothing after it, for `_APART_S`, is steeper. `x` begins as much before `first`, and a
     slope's lag.
     """
-    work = coeffs[qrs.C_WORK]
-    group = coeffs[qrs.C_GROUP]
+    work = coeffs[C_WORK]
+    group = coeffs[C_GROUP]
     lag = int(_SLOPE_S * work + 0.5)
     apart = int(_APART_S * work)
     threshold = _SHARE * quality[Q_SLOPE]
@@ -268,7 +269,7 @@ def _second_detector(quality: F64, coeffs: F64, x: I16, first: int, count: int, 
         if peak > threshold and apart <= peak_k < apart + count:
             found += 1
             position = (peak_k - apart + first - 0.5 * lag) * group
-            both += _has_beat(quality, position, _MATCH_S * coeffs[qrs.C_RATE])
+            both += _has_beat(quality, position, _MATCH_S * coeffs[C_RATE])
         peak = 0
         peak_k = end
         at = end + 1
@@ -290,8 +291,8 @@ def _compare(
     quality: F64, coeffs: F64, x: I16, begin: int, first: int, count: int, slot: int, slopes: F64
 ) -> None:
     """Correlate the slopes of each complex of a second with the template, and teach it."""
-    work = coeffs[qrs.C_WORK]
-    group = coeffs[qrs.C_GROUP]
+    work = coeffs[C_WORK]
+    group = coeffs[C_GROUP]
     number = 0
     beats = int(quality[Q_BEAT_N])
     for b in range(max(0, beats - _BEATS), beats):
@@ -327,9 +328,9 @@ def second(quality: F64, state: F64, coeffs: F64, position: float, scratch: F64)
     ----------
     quality : float64[QUALITY]
         Changed in place.
-    state : float64[kernels.qrs.STATE]
+    state : float64[kernels.qrs_state.STATE]
         Of the detector, after it took the samples up to `position`, and its beats were given to `beat`.
-    coeffs : float64[kernels.qrs.COEFFS]
+    coeffs : float64[kernels.qrs_state.COEFFS]
     position : float
         Samples since the start of the segment: a multiple of the rate, each once, ascending.
     scratch : float64[SCRATCH]
@@ -341,9 +342,9 @@ def second(quality: F64, state: F64, coeffs: F64, position: float, scratch: F64)
         What the second shows (LOST, FLAT, CLIPPED, WANDER, NOISE added together), or -1 when there is
         none yet: the first teaches only.
     """
-    work = coeffs[qrs.C_WORK]
+    work = coeffs[C_WORK]
     count = int(work)
-    first = int(position / coeffs[qrs.C_GROUP]) - int(DELAY_S * work) - count
+    first = int(position / coeffs[C_GROUP]) - int(DELAY_S * work) - count
     if first < 1:
         return -1
     slot = int(quality[Q_SECONDS]) % _SECONDS
@@ -404,7 +405,7 @@ def ten_seconds(quality: F64, state: F64) -> int:
         bad += one == UNUSABLE
         noisy += one == QRS_ONLY
     agreement = 2.0 * both / (first + found) if first + found > 0 else 1.0
-    refused = qrs.refused_share(state)
+    refused = refused_share(state)
     doubts = (agreement < _AGREE) + (quality[Q_ALIKE] < _ALIKE) + (refused > _REFUSED)
     doubts += 2 * (bad + noisy) > judged
     if bad > _BAD_SECONDS or agreement < _DISAGREE or doubts >= _MANY_DOUBTS:

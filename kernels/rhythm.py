@@ -23,6 +23,7 @@ from kernels._jit import jit, jit_part
 from kernels._types import F64, I16, I32, I64, Flag
 from kernels.ecg_lead import Scratch
 from kernels.ecg_readings import max_readings
+from kernels.qrs_state import C_RATE, S_GAIN, S_N, S_RATE
 
 __all__ = ["BAD_CHUNK", "NO_ROOM", "ROW", "SEEN", "feed_chunk", "max_readings", "scratch"]
 
@@ -60,7 +61,7 @@ def _heard(row: F64, work: Scratch, count: int, out_t: I64, out_code: I64, out_m
 @jit_part
 def _end(row: F64, coeffs: F64, work: Scratch, count: int, out_t: I64, out_code: I64, out_milli: I32) -> int:
     """End a segment: what is open is decided, and said."""
-    at = row[qrs.S_N]
+    at = row[S_N]
     ecg_lead.finish(row, coeffs, work)
     count = _heard(row, work, count, out_t, out_code, out_milli)
     return ecg_readings.close_window(row, at, count, out_t, out_code, out_milli)
@@ -79,16 +80,16 @@ def _take(
     out_milli: I32,
 ) -> int:  # fmt: skip
     """Take samples that go on in the clock of the segment."""
-    rate = coeffs[qrs.C_RATE]
+    rate = coeffs[C_RATE]
     at = 0
     while at < samples.size:
         # To the next half second of the segment, or to the end.
         boundary = ecg_lead.next_tick(row, rate)
-        end = min(samples.size, at + boundary - int(row[qrs.S_N]))
+        end = min(samples.size, at + boundary - int(row[S_N]))
         ecg_lead.feed(row, samples[at:end], gain, coeffs, work)
         count = _heard(row, work, count, out_t, out_code, out_milli)
         at = end
-        if row[qrs.S_N] >= boundary:
+        if row[S_N] >= boundary:
             count = ecg_readings.tick(row, coeffs, count, out_t, out_code, out_milli)
     return count
 
@@ -119,8 +120,8 @@ def feed_chunk(
     gain : float
         Units per millivolt.
     samples : int16[n]
-        In units of ``1 / gain`` millivolt; -32768 and 32767 are no signal.
-    coeffs : float64[kernels.qrs.COEFFS]
+        In units of ``1 / gain`` millivolt; -32768, -32767 and 32767 are no signal.
+    coeffs : float64[kernels.qrs_state.COEFFS]
         For `rate_hz`, from `engine.ecg_design.design`.
     work : Scratch
         Of this thread.
@@ -134,7 +135,7 @@ def feed_chunk(
         Number of readings, or SEEN, NO_ROOM, BAD_CHUNK: nothing is taken then.
     """
     n = samples.size
-    if coeffs[qrs.C_RATE] != rate_hz or not 0.0 < gain < np.inf:
+    if coeffs[C_RATE] != rate_hz or not 0.0 < gain < np.inf:
         return BAD_CHUNK
     room = max_readings(n, rate_hz)
     if out_t.size < room or out_code.size < room or out_milli.size < room:
@@ -142,16 +143,16 @@ def feed_chunk(
     if n == 0:
         return 0
     count = np.int64(0)  # a plain 0 is a type of its own to Numba: what takes it would be compiled twice
-    old_rate = row[qrs.S_RATE]
+    old_rate = row[S_RATE]
     if old_rate == 0.0:
         _begin(row, t0_ms, False)  # noqa: FBT003 - Numba takes it by position
     else:
-        ahead = t0_ms - (row[ecg_readings.R_ANCHOR] + row[qrs.S_N] * 1000.0 / old_rate)
+        ahead = t0_ms - (row[ecg_readings.R_ANCHOR] + row[S_N] * 1000.0 / old_rate)
         exact = 500.0 / old_rate + 1.0
         drift = exact + 1.0 + 0.001 * row[R_CHUNK_MS]
         if ahead < -drift:
             return SEEN
-        goes_on = rate_hz == old_rate and gain == row[qrs.S_GAIN]
+        goes_on = rate_hz == old_rate and gain == row[S_GAIN]
         if goes_on and drift < ahead < _BRIDGED_MS:
             gap = left = int(ahead * rate_hz / 1000.0 + 0.5)
             while left > 0:
@@ -166,7 +167,7 @@ def feed_chunk(
                 # The filters of the old rate are not here: what they had not decided is left.
                 ecg_lead.finish_clock(row, work)
                 count = _heard(row, work, count, out_t, out_code, out_milli)
-                count = ecg_readings.close_window(row, row[qrs.S_N], count, out_t, out_code, out_milli)
+                count = ecg_readings.close_window(row, row[S_N], count, out_t, out_code, out_milli)
             _begin(row, t0_ms, ahead < _BRIDGED_MS)
         elif abs(ahead) > exact:
             ecg_readings.shift(row, ahead)

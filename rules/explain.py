@@ -199,6 +199,7 @@ def _decimals_of(value: float) -> int:
 @lru_cache(_KEPT)
 def typeset(text: str) -> str:
     """Keep French signs on the line of the word that they follow, and numbers with their per cent."""
-    text = re.sub(r" ([:»%])", rf"{_NBSP}\1", text)
+    # After a comma a per cent is a unit of its own, as in the head of a column, which may break there.
+    text = re.sub(r"(?<!,) ([:»%])", rf"{_NBSP}\1", text)
     text = re.sub(r" ([;!?])", rf"{_THIN}\1", text)
     return text.replace("« ", f"«{_NBSP}")

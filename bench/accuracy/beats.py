@@ -24,7 +24,7 @@ import wfdb
 
 from bench.accuracy.qrs import PACED, WINDOW_S, detect, pair, read
 from engine.ecg_design import design
-from kernels import beats, qrs
+from kernels import beats, qrs_state
 from kernels._jit import jit
 
 __all__ = ["FLOORS", "averaged", "classify", "count", "main", "predictivity", "references", "sensitivity"]
@@ -93,7 +93,7 @@ def averaged(samples: I16, gain: float, group: int) -> I16:
 
 def classify(samples: I16, rate_hz: float, gain: float, found: I64, decided: I64) -> tuple[I64, F64]:
     """Give position, class and decision of each beat, and the inputs of the linear models."""
-    group = int(design(rate_hz)[qrs.C_GROUP])
+    group = int(design(rate_hz)[qrs_state.C_GROUP])
     out, inputs = np.zeros((len(found) + 1, 3), np.int64), np.zeros((len(found) + 1, beats.INPUTS))
     n = _feed(
         np.zeros(beats.BEATS_STATE), averaged(samples, gain, group), np.zeros(RING, np.int16), rate_hz, group,

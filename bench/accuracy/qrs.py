@@ -23,7 +23,7 @@ import numpy.typing as npt
 import wfdb
 
 from engine.ecg_design import design
-from kernels import qrs
+from kernels import qrs, qrs_state
 
 __all__ = ["Score", "detect", "detect_strips", "main", "pair", "score"]
 
@@ -81,7 +81,7 @@ class Score:
 
 def detect(samples: npt.NDArray[np.int16], rate_hz: float, gain: float, chunk: int = 0) -> tuple[I64, I64]:
     """Stream a lead through the detector in chunks of `chunk` samples (0: whole); give beats and decisions."""
-    state, coeffs = np.zeros(qrs.STATE), design(rate_hz)
+    state, coeffs = np.zeros(qrs_state.STATE), design(rate_hz)
     size = chunk or max(len(samples), 1)
     room = qrs.max_beats(size, rate_hz)
     at, when = np.zeros(room, np.int64), np.zeros(room, np.int64)
@@ -105,7 +105,7 @@ def detect_strips(
     none = np.empty(0, np.int64)
     beats, decided = [none], [none]
     for low in range(0, len(samples), size):
-        state = np.zeros(qrs.STATE)
+        state = np.zeros(qrs_state.STATE)
         count = qrs.feed(state, samples[low : low + size], gain, coeffs, at, when)
         beats.append(at[:count] + low)
         decided.append(when[:count] + low)

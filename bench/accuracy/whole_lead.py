@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.ecg_design import design
-from kernels import qrs, ventricular
+from kernels import qrs_state, ventricular
 from kernels.fibrillation_features import FEATURES
 
 __all__ = ["Judged", "averaged", "follow"]
@@ -30,7 +30,7 @@ def averaged(
 ) -> tuple[npt.NDArray[np.int16], float, int]:
     """Average in groups, as the stream does: microvolts, their rate, and samples in a group."""
     coeffs = design(rate_hz)
-    group = int(coeffs[qrs.C_GROUP])
+    group = int(coeffs[qrs_state.C_GROUP])
     raw = samples.astype(np.float64)
     bad = np.abs(raw) >= 32767.0
     good = np.flatnonzero(~bad)
@@ -38,7 +38,7 @@ def averaged(
     held = np.maximum.accumulate(np.where(bad, 0, np.arange(len(raw))))
     raw = raw[held] - (raw[good[0]] if len(good) else 0.0)
     x = raw[: len(raw) // group * group].reshape(-1, group).mean(axis=1) * 1000.0 / gain
-    return np.clip(np.rint(x), -32767, 32767).astype(np.int16), float(coeffs[qrs.C_WORK]), group
+    return np.clip(np.rint(x), -32767, 32767).astype(np.int16), float(coeffs[qrs_state.C_WORK]), group
 
 
 def follow(x: npt.NDArray[np.int16], work_hz: float, group: int, models: F64 = ventricular.MODELS) -> Judged:

@@ -22,6 +22,8 @@ SCROLLING = (
 
 
 ISO = re.compile(r"\b20\d\d-\d\d-\d\d\b")
+# Signs of French after a space that breaks.
+LOOSE = re.compile(r"[\w)] [:;?!»](?=[ <.,)\n]|$)|« ")
 
 
 def told(*words):
@@ -57,6 +59,8 @@ def test_nothing_is_cut(reports, page, axe, shot, name, width):
     assert bool(opened.evaluate(SCROLLING)) == (width == 360)
     said = opened.locator("body").inner_text() + opened.locator("svg").first.text_content()
     assert ISO.findall(said) == []
+    assert LOOSE.findall(opened.locator("body").evaluate("each => each.textContent")) == []
+    assert "packets" not in said
     assert re.search(r"\b\d\d/\d\d/20\d\d\b", said)
     assert opened.locator("html").get_attribute("lang") == "fr"
     axe(opened)

@@ -1,19 +1,21 @@
 """A study and its files: the same question gives the same bytes, and the page needs nobody else."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
 
 from engine.backtest import History
 from engine.backtest_outcomes import OutcomeError, read_outcomes
-from engine.backtest_report import write_report
+from engine.backtest_report import page, pieces, write_report
 from engine.backtest_study import Terms, study, summary, write
 from engine.load import load
 from engine.program import Options
 from engine.replay_input import Asked
 from ingest import simulator
 from ingest.formats import Mappings
+from rules.explain import typeset
 
 HEART = "insuffisance_cardiaque"
 FILE = Options(close_at_recovery=True, deaf_after_ms=0)
@@ -73,18 +75,42 @@ def test_the_same_question_gives_the_same_bytes(cohort, tmp_path):
 
 def test_the_page_says_it_all_and_asks_nobody(cohort, tmp_path):
     found = asked_for(cohort, tmp_path / "out", spans=[("gain_3d_kg", [1.0, 1.5, 2.0])])
-    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert "prise de poids en 3 jours : 2 → 1,5 kg" in page
-    assert "non signé" in page
-    assert f"Alertes gagnées : {len(found.comparison.gained)}" in page
-    assert page.count('role="img"') >= 2 + min(30, len(found.comparison.gained))
+    text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "prise de poids en 3 jours\N{NO-BREAK SPACE}: 2 → 1,5\N{NO-BREAK SPACE}kg" in text
+    assert "non signé" in text
+    assert typeset(f"Alertes gagnées : {len(found.comparison.gained)}") in text
+    assert text.count('role="img"') >= 2 + min(30, len(found.comparison.gained))
     for reference in ("http:", "https:", "<script", "src=", "@import", "url("):
-        assert reference not in page
+        assert reference not in text
     first = found.comparison.gained["patient"][0]
-    assert first in page
-    assert "trop peu" in page  # five outcomes
-    assert "Prise de poids en 3 jours <small" in page
-    assert '<th class="n">prise de poids en 3 jours <small class="note">gain_3d_kg</small></th>' in page
+    assert first in text
+    assert "trop peu" in text  # five outcomes
+    assert typeset("mesures de 40 patients ; paquets reçus : ") in text
+    assert "packets" not in text
+    assert "<title>prise de poids en 3 jours = 1,00</title>" in text
+    assert "Prise de poids en 3 jours <small" in text
+    assert '<th class="n">prise de poids en 3 jours <small class="note">gain_3d_kg</small></th>' in text
+
+
+@pytest.mark.parametrize(("zone", "hours"), [("Europe/Paris", 1), ("Indian/Reunion", 4)])
+def test_times_on_the_page_are_those_of_the_zone_which_is_named(cohort, zone, hours):
+    found = study(
+        History(Asked((cohort / "cohort.parquet",), Mappings(), zone, 4_000_000_000_000), cohort / "kept"),
+        load([HEART], zone=zone, options=FILE),
+        changes={"gain_3d_kg": 1.5},
+        terms=Terms(zone=zone),
+    )
+    said = pieces(found)
+    assert said["zone"] == zone
+    assert said["gained"]
+    for each in said["gained"]:
+        # Of January and February: no clock changes between.
+        local = datetime.fromtimestamp(each.opened_ms / 1000, UTC) + timedelta(hours=hours)
+        assert each.opened == f"{local:%d/%m/%Y %H:%M}"
+        assert f">{local:%d/%m/%Y}</text>" in each.plot
+    written = page(said)
+    assert f"Heures locales ({zone})." in written
+    assert "UTC" not in written
 
 
 def test_without_a_change_there_is_nothing_to_compare(cohort, tmp_path):

@@ -90,18 +90,19 @@ def test_more_than_three_days_without_a_reading_are_a_gap_and_three_are_not():
 # ---- The sentence.
 
 NB = "\N{NO-BREAK SPACE}"
+THIN = "\N{NARROW NO-BREAK SPACE}"
 
 
 @pytest.mark.parametrize(
     ("days_ago", "value", "said"),
     [
         ([0], [82.35], f"82,3{NB}kg le 10/03/2026 12:00."),
-        ([1], [82.0], f"82,0{NB}kg le 09/03/2026 12:00 ; 1{NB}jour sans mesure."),
-        ([0, 0], [82.0, 81.0], f"81,0{NB}kg le 10/03/2026 12:00 ; de 81,0 à 82,0{NB}kg en 1{NB}jour."),
+        ([1], [82.0], f"82,0{NB}kg le 09/03/2026 12:00{THIN}; 1{NB}jour sans mesure."),
+        ([0, 0], [82.0, 81.0], f"81,0{NB}kg le 10/03/2026 12:00{THIN}; de 81,0 à 82,0{NB}kg en 1{NB}jour."),
         (
             [9, 5, 4],
             [80.0, 84.5, 82.0],
-            f"82,0{NB}kg le 06/03/2026 12:00 ; de 80,0 à 84,5{NB}kg en 10{NB}jours ; 7{NB}jours sans mesure.",
+            f"82,0{NB}kg le 06/03/2026 12:00{THIN}; de 80,0 à 84,5{NB}kg en 10{NB}jours{THIN}; 7{NB}jours sans mesure.",
         ),
     ],
 )
@@ -114,7 +115,7 @@ def test_decimals_are_the_signals_and_days_are_those_of_the_zone():
     late_evening = int(datetime(2026, 3, 9, 23, 30, tzinfo=PARIS).timestamp() * 1000)
     said = sentence(curve([late_evening, late_evening + 3_600_000], [97.0, 91.0], signal=SPO2), NOON, PARIS)
     # Two days at home; in Greenwich both were on the 9th.
-    assert said == f"91{NB}% le 10/03/2026 00:30 ; de 91 à 97{NB}% en 2{NB}jours."
+    assert said == f"91{NB}% le 10/03/2026 00:30{THIN}; de 91 à 97{NB}% en 2{NB}jours."
     assert "1\N{NO-BREAK SPACE}jour sans mesure" in sentence(
         curve([late_evening, late_evening + 1_800_000 - 1], [97.0, 91.0], signal=SPO2), NOON, PARIS
     )

@@ -23,9 +23,10 @@ from line_cases import (
     streams,
 )
 
-from engine import history, saved
+from engine import durable, history, saved
 from engine.checkpoint import CheckpointError
 from engine.durable import DurableLine, Upkeep, decoder
+from engine.history_merge import Merger
 from engine.kept import readings
 from engine.line import Line
 from engine.program import Options, Program
@@ -544,6 +545,43 @@ def test_what_is_old_and_not_needed_is_removed_from_the_log(tmp_path, monkeypatc
         now[0] += 30 * DAY
         line._trim()
         assert len(line.log.read(line.log.first_offset)) == len(kept)
+
+
+def test_under_a_load_that_never_ends_the_log_is_trimmed_and_history_merged(tmp_path, monkeypatch):
+    entries = week()
+    now = [entries[-1][0]]
+    keep = Upkeep(checkpoint_s=1e9, checkpoint_entries=10**9, keep_days=3)
+    monkeypatch.setattr(durable, "_TRIM_ENTRIES", 3)
+    looked = threading.Event()
+    monkeypatch.setattr(Merger, "look", lambda _: looked.set())
+    pieces = []
+    with opened(tmp_path, Sink(), upkeep=keep, wall_ms=lambda: now[0]) as line:
+        put(line, entries)
+        for last in ((now[0], "heartbeat", b""),) * 2:
+            line.catch_up()
+            line.checkpoint()
+            put(line, [last])
+        trim = line.log.trim
+
+        def piece(until):
+            pieces.append(until - line.log.first_offset)
+            return trim(until)
+
+        monkeypatch.setattr(line.log, "trim", piece)
+        monkeypatch.setattr(line, "step", lambda: 1)
+        stop = threading.Event()
+        running = threading.Thread(target=line.run, args=(stop,))
+        running.start()
+        want = sum(entry[0] < now[0] - 3 * DAY for entry in entries)
+        end = time.monotonic() + 60
+        while line.log.first_offset < want and time.monotonic() < end:
+            time.sleep(0.01)
+        stop.set()
+        running.join()
+        monkeypatch.undo()
+        assert line.log.first_offset == want > 3
+        assert max(pieces) <= 3
+        assert looked.is_set()
 
 
 def test_steps_are_told_and_accounts_are_those_between_batches(tmp_path):

@@ -28,6 +28,7 @@ from engine.roster import Member
 from ingest import simulator
 from ingest.formats import Mappings
 from ingest.log import Log, LogReader
+from rules.explain import typeset
 from rules.limits import LimitBook
 from rules.protocol import ProtocolError
 
@@ -189,8 +190,32 @@ def test_an_outcome_that_is_lost_is_said_everywhere(cohort, tmp_path):
     assert "warning: 1 proposals lose a known outcome" in summary(found)
     assert book_text(found).count("# PERD : hospitalisation") == 1
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "Perd : hospitalisation" in page
+    assert typeset("Perd : hospitalisation") in page
     assert page.count("1 proposition perd</strong> l’alerte qui précédait un événement") == 1
+
+
+def test_outcomes_are_said_in_french_where_their_kinds_are_vigies_own(cohort, tmp_path):
+    lost = asked_for(cohort, "spo2_low").study.comparison.lost.filter("clinical")
+    outcomes = lost.head(1).select(
+        "patient", t_ms=pl.col("opened_ms") + 60_000, kind=pl.lit("other_admission")
+    )
+    found = asked_for(cohort, "spo2_low", terms=Terms(outcomes=outcomes.cast(OUTCOMES), window_days=0.1))
+    write_report(found, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    at = datetime.fromtimestamp(outcomes["t_ms"][0] / 1000, ZoneInfo("Europe/Paris"))
+    assert page.count(f"autre hospitalisation {at:%d/%m/%Y}") == 2
+    assert "other_admission" not in page
+    # Files keep the kinds that they were given.
+    assert found.made["outcomes_lost"][0] == f"other_admission {at:%Y-%m-%d}"
+
+
+def test_a_proposal_is_drawn_by_the_days_of_the_zone(systolic, tmp_path):
+    write_report(systolic, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    first = systolic.made.row(0, named=True)
+    # Two days before the stable period, from its local midnight, which is another day by UTC.
+    assert f">{first['from'] - timedelta(days=2):%d/%m/%Y}</text>" in page
+    assert f">{systolic.cut.day:%d/%m/%Y}</text>" in page
 
 
 def test_counts_of_patients_add_up_to_those_of_all(cohort):
@@ -225,7 +250,7 @@ def test_the_same_question_gives_the_same_bytes_and_a_page_that_asks_nobody(coho
     page = (tmp_path / "one" / "report.html").read_text(encoding="utf-8")
     for reference in ("http:", "https:", "<script", "src=", "@import", "url("):
         assert reference not in page
-    assert f"Propositions : {len(systolic.made)}" in page
+    assert typeset(f"Propositions : {len(systolic.made)}") in page
     assert page.count('class="proposed"') == min(30, len(systolic.made))
     table = pl.read_parquet(tmp_path / "one" / "proposals.parquet")
     assert len(table) == len(pl.read_csv(tmp_path / "one" / "proposals.csv")) == 30

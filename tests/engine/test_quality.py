@@ -8,8 +8,10 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 import pytest
+import wfdb
 
 from engine import quality_french
+from engine.protocols import load_all
 from engine.quality import SITE_COLUMNS, inspect
 from engine.quality_findings import Finding
 from engine.quality_page import write_page
@@ -17,6 +19,7 @@ from engine.quality_words import KINDS, said
 from engine.replay import replay
 from ingest.formats import FormatError, Mappings
 from ingest.log import Log
+from rules.explain import typeset
 
 PARIS = ZoneInfo("Europe/Paris")
 NOW_MS = int(datetime(2026, 6, 1, tzinfo=UTC).timestamp() * 1000)
@@ -212,6 +215,40 @@ def test_json_and_page(tmp_path, good):
     # The same files give the same bytes.
     look(tmp_path, FAULTS["implausible"][0](good)).write(tmp_path / "again.json")
     assert (tmp_path / "again.json").read_bytes() == (tmp_path / "q.json").read_bytes()
+
+
+def test_items_and_notes_are_said_in_french(tmp_path, good):
+    protocols = load_all(["covidom"])
+    item = next(iter(protocols[0].items.values()))
+    folder = tmp_path / "files"
+    folder.mkdir()
+    answers = good.filter(pl.col("signal") == "weight").with_columns(
+        signal=pl.lit(item.name), value=pl.lit(1.0), unit=pl.lit("")
+    )
+    pl.concat([good, answers]).write_csv(folder / "export.csv")
+    (folder / "labels.csv").write_text("a,b\n1,2\n")
+    (folder / "scan.pdf").write_text("")
+    (folder / "ann.hea").write_text("ann 1 128 1000\nann.dat 16 200/mV 16 0 0 0 0 ECG\n")
+    wfdb.wrsamp(
+        "ok", fs=250, units=["mV"], sig_name=["II"], d_signal=np.zeros((1000, 1), np.int64), fmt=["16"],
+        adc_gain=[200.0], baseline=[0], write_dir=str(folder),
+    )  # fmt: skip
+    report = inspect([folder], latest_ms=NOW_MS, protocols=["covidom"])
+    assert len(report.notes) == 4
+    write_page(report, tmp_path / "q.html", protocols)
+    page = (tmp_path / "q.html").read_text(encoding="utf-8")
+    for note in report.notes:
+        assert note not in page
+        assert quality_french.note_text(note) in page
+    assert 'lang="en"' not in page
+    assert str(tmp_path) not in page
+    assert page.count(typeset(item.label)) == 3  # its unit, and a line in each site
+    assert item.name not in page.replace(f"{item.name}</small>", "")
+    assert f"item {item.code}" not in page
+    # Without the protocol there is nothing but its number.
+    write_page(report, tmp_path / "alone.html")
+    assert f'<th scope="row">question {item.code}' in (tmp_path / "alone.html").read_text(encoding="utf-8")
+    assert quality_french.note_text("something that has no French yet") is None
 
 
 def test_a_name_in_a_file_cannot_break_the_page(tmp_path, good):

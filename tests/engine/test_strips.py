@@ -1,6 +1,8 @@
 """Strips of alerts on real ECG: what is on them, and that no crash, cut or restart changes it."""
 
+from datetime import datetime
 from itertools import pairwise
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
@@ -170,6 +172,14 @@ def test_replay_writes_the_same_strips(plain, entries, tmp_path, monkeypatch, ro
     drawn = page.read_text()
     assert drawn.count('<svg class="strip"') >= 3 * len(mine.filter(patient="p1"))
     assert "Tachycardie ventriculaire" in drawn
+    onset = datetime.fromtimestamp(
+        mine.filter(patient="p1")["onset_ms"][0] / 1000, ZoneInfo("Indian/Reunion")
+    )
+    assert f"Début du rythme {onset:%d/%m/%Y %H:%M:%S}" not in drawn
+    strip_page.write(tmp_path / "out", page, patient="p1", zone=ZoneInfo("Indian/Reunion"))
+    assert f"Début du rythme {onset:%d/%m/%Y %H:%M:%S}" in page.read_text()
+    assert "Heures locales (Europe/Paris)." in drawn
+    assert "Heures locales (Indian/Reunion)." in page.read_text()
     assert "http" not in drawn
     assert strip_page.write(tmp_path / "out", page, patient="p1", alert_id=mine["alert_id"][0]) >= 0
     assert strip_page.write(tmp_path / "out", tmp_path / "none.html", patient="nobody") == 0

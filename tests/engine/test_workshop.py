@@ -95,7 +95,9 @@ def test_it_says_what_a_back_test_says_of_those_patients_alone(workshop, judged,
     )
     assert len(changed) > len(base)
     assert answer.patients == len(patients)
-    assert answer.pieces["changes"] == ["prise de poids en 3 jours : 2 → 1,25 kg"]
+    assert answer.pieces["changes"] == [
+        "prise de poids en 3 jours\N{NO-BREAK SPACE}: 2 → 1,25\N{NO-BREAK SPACE}kg"
+    ]
     gained, lost = answer.pieces["counts"]
     assert (gained > 0, gained - lost) == (True, len(changed) - len(base))
     shown = answer.pieces["gained"]

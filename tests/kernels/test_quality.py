@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from engine.ecg_design import design
 from ingest.simulator.ecg import Rhythm, synthesize
-from kernels import qrs, quality
+from kernels import qrs, qrs_state, quality
 
 SCRATCH = np.empty(quality.SCRATCH)
 
 
 def judge(samples, rate, gain, cuts=()):
     """Give what each second shows, the grade of ten seconds after each, and the state, as a caller would."""
-    state, row, coeffs = np.zeros(qrs.STATE), np.zeros(quality.QUALITY), design(rate)
+    state, row, coeffs = np.zeros(qrs_state.STATE), np.zeros(quality.QUALITY), design(rate)
     n = int(rate)
     shows, grades, beats = [], [], []
     edges = sorted({0, len(samples), *(c for c in cuts if c < len(samples)), *range(0, len(samples), n)})
@@ -39,7 +39,7 @@ class Oracle:
 
     def __init__(self, samples, rate, gain, beats):
         coeffs = design(rate)
-        self.group, self.work, self.rate = int(coeffs[qrs.C_GROUP]), coeffs[qrs.C_WORK], rate
+        self.group, self.work, self.rate = int(coeffs[qrs_state.C_GROUP]), coeffs[qrs_state.C_WORK], rate
         whole = samples[: len(samples) // self.group * self.group].astype(float) - float(samples[0])
         x = whole.reshape(-1, self.group).mean(axis=1) * 1000.0 / gain
         self.x = np.trunc(x + np.copysign(0.5, x))
@@ -143,7 +143,7 @@ def test_equals_the_plain_form(seed, rate):
     samples, gain = disturbed(seed, 25.0, rate)
     room = qrs.max_beats(len(samples), rate)
     at, when = np.zeros(room, np.int64), np.zeros(room, np.int64)
-    count = qrs.feed(np.zeros(qrs.STATE), samples, gain, design(rate), at, when)
+    count = qrs.feed(np.zeros(qrs_state.STATE), samples, gain, design(rate), at, when)
     plain = Oracle(samples, rate, gain, at[:count])
     rows = plain.run(25, when[:count])
     shows, _, row, _, _ = judge(samples, rate, gain)
@@ -245,7 +245,7 @@ def test_restart_forgets_the_seconds_and_keeps_what_was_learnt():
     assert row[quality.Q_SECONDS] == row[quality.Q_BEAT_N] == 0.0
     assert row[quality.Q_SLOPE] == slope
     assert (row[quality.Q_TEMPLATE : quality.Q_BEATS] == template).all()
-    assert quality.ten_seconds(row, np.zeros(qrs.STATE)) == 0
+    assert quality.ten_seconds(row, np.zeros(qrs_state.STATE)) == 0
     assert not quality.present(row, 1)
 
 

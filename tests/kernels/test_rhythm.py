@@ -10,13 +10,15 @@ from hypothesis import strategies as st
 from engine.ecg_design import design
 from ingest.signals import by_code
 from ingest.simulator.ecg import Rhythm, synthesize
-from kernels import ecg_lead, ecg_readings, qrs, rhythm
+from kernels import ecg_lead, ecg_readings, qrs_state, rhythm
 
 T0 = 1_767_222_000_000
 RATE = 250.0
 GAIN = 500.0
 WORK = rhythm.scratch()
-INTEGERS = np.r_[qrs.S_RR : qrs.S_CAND_J, qrs.S_RING : qrs.STATE, ecg_lead.L_BEATS : ecg_lead.ROW]
+INTEGERS = np.r_[
+    qrs_state.S_RR : qrs_state.S_CAND_J, qrs_state.S_RING : qrs_state.STATE, ecg_lead.L_BEATS : ecg_lead.ROW
+]
 """Where a row is not made of floats."""
 
 
@@ -374,7 +376,7 @@ def test_a_gap_of_a_fraction_of_a_sample_moves_the_clock():
     stream.feed(35_001.0, samples)
     stream.feed(65_001.0, samples[:250])
     assert stream.row[ecg_readings.R_ANCHOR] - T0 == pytest.approx(1.0)
-    assert stream.row[qrs.S_N] == 66 * 250
+    assert stream.row[qrs_state.S_N] == 66 * 250
 
 
 def test_a_patch_that_loses_packets_still_hears_fibrillation():
@@ -523,4 +525,4 @@ def test_any_chunks_are_taken_or_refused(chunks):
 
 def test_the_row_is_bounded():
     assert rhythm.ROW * 8 <= 8192
-    assert rhythm.ROW > qrs.STATE
+    assert rhythm.ROW > qrs_state.STATE

@@ -19,8 +19,10 @@ from engine import strips
 from engine.backtest_outcomes import read_outcomes
 from engine.contacts import Contact, contacts
 from engine.curves import DAY_MS, Curve, curves
+from engine.typography import French
 from engine.workshop import Workshop
 from ingest.signals import SIGNALS, Kind
+from rules.explain import typeset
 from rules.limits import LimitBook
 from rules.protocol import Protocol
 from triage import audit, database
@@ -35,7 +37,7 @@ from triage.people.rights import Act, may, reads
 from triage.people.seal import Seal
 from triage.store import Store
 from triage.tables import Alert
-from triage.web.words import Words
+from triage.web.words import Words, answered
 from triage.work import lists
 from triage.work.cells import cell_of
 from triage.work.desk import Desk
@@ -140,6 +142,10 @@ class Site:
     proposals: Proposals = field(init=False)
     limit_desk: LimitDesk = field(init=False)
     words: Words = field(init=False)
+    labels: dict[str, tuple[str, str]] = field(init=False)
+    """French label and unit of each signal, and the question of each item of the questionnaires."""
+    answers: dict[str, tuple[str, ...]] = field(init=False)
+    """What the values 0, 1, 2 ... of an item stand for."""
 
     def __post_init__(self) -> None:
         """Make what follows from the rest."""
@@ -150,13 +156,24 @@ class Site:
         self.words = Words(self.zone)
         self._curves: dict[str, tuple[int, list[Curve]]] = {}
         self._templates = Environment(
-            loader=PackageLoader("triage.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+            loader=PackageLoader("triage.web"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            extensions=[French],
         )
         self._templates.filters.update(self.words.filters())
         self._titles = {protocol.id: protocol.title for protocol in self.protocols}
         self._templates.filters["protocol_title"] = lambda name: self._titles.get(name, name)
         self._templates.filters["rule_title"] = self.rule_title
         self._templates.filters["figure_label"] = self.figure_label
+        items = [item for protocol in self.protocols for item in protocol.items.values()]
+        self.labels = {signal.name: (signal.label_fr, signal.unit_fr) for signal in SIGNALS} | {
+            item.name: (typeset(item.label), "") for item in items
+        }
+        self.answers = {item.name: item.choices for item in items}
+        self._templates.filters["signal_label"] = lambda name: self.labels.get(name, (name, ""))[0]
+        self._templates.filters["reading"] = self.reading
 
     # Who ---------------------------------------------------------------------------------------------------------
 
@@ -296,6 +313,10 @@ class Site:
         if found is None or name not in {*found.features, *found.limits}:
             return SILENCE.get(name, name)
         return found.figure(name).label
+
+    def reading(self, value: float | None, signal: str) -> str:
+        """Write a reading of a signal, or the answer to an item of a questionnaire."""
+        return answered(value, self.labels.get(signal, ("", ""))[1], self.answers.get(signal, ()))
 
     def protocol(self, name: str) -> Protocol | None:
         """Give a protocol in force."""

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from triage.web.words import figure
+from rules.explain import typeset
+from triage.web.words import answered
 
 __all__ = ["Spark", "spark"]
 
@@ -29,6 +30,7 @@ def spark(
     points: Sequence[Mapping[str, Any]],
     limits: Sequence[Mapping[str, Any]],
     labels: Mapping[str, tuple[str, str]],
+    answers: Mapping[str, Sequence[str]] | None = None,
 ) -> Spark | None:
     """Draw the first signal of an alert's evidence.
 
@@ -38,6 +40,8 @@ def spark(
         Of a `triage.tables.Transition`.
     labels : mapping
         French label and unit of each signal.
+    answers : mapping, optional
+        What the values 0, 1, 2 ... of an item of a questionnaire stand for.
 
     Returns
     -------
@@ -75,9 +79,12 @@ def spark(
         pieces[-1].append(f"{x(t)},{y(value)}")
         before = t
     values = [value for _, value in readings]
-    said = (
-        f"{label} : {figure(values[-1], unit)}, de {figure(min(values))} à {figure(max(values))} en 14 jours"
-    )
+    choices = (answers or {}).get(signal, ())
+    newly = answered(values[-1], unit, choices)
+    low_said, high_said = (answered(each, "", choices) for each in (min(values), max(values)))
+    # A question ends with its own sign.
+    mark = "" if label.endswith("?") else " :"
+    said = typeset(f"{label}{mark} {newly}, de {low_said} à {high_said} en 14 jours")
     return Spark(
         tuple(" ".join(piece) for piece in pieces),
         (x(newest), y(values[-1])),

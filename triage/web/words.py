@@ -2,17 +2,17 @@
 
 import base64
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from rules.explain import dates_text, limit_text, moment_text
+from rules.explain import dates_text, limit_text, moment_text, typeset
 from rules.levels import Level
 from triage.view import SHAPES, since, time_left
 from triage.work.states import OUTCOMES, REASONS, Outcome, Reason, State
 
-__all__ = ["KINDS", "Words"]
+__all__ = ["ACTIONS", "DEEDS", "KINDS", "Words"]
 
 _MINUTE_MS = 60_000
 _DAY_MS = 86_400_000
@@ -28,13 +28,13 @@ BACK: Final = {
 }
 
 KINDS: Final = {
-    "reminded": "Délai dépassé : personne n’a pris l’alerte",
-    "next_role": "Alerte sans réponse : appel au cardiologue",
-    "expired": "Prise sans suite : l’alerte est revenue dans la file",
+    "reminded": typeset("Délai dépassé : personne n’a pris l’alerte"),
+    "next_role": typeset("Alerte sans réponse : appel au cardiologue"),
+    "expired": typeset("Prise sans suite : l’alerte est revenue dans la file"),
     "call_due": "Patient à rappeler",
     "unanswered": "Avis demandé, sans réponse",
     "mute_ended": "Fin de sourdine",
-    "forgotten": "Contrôle : une alerte n’avait pas de suite prévue",
+    "forgotten": typeset("Contrôle : une alerte n’avait pas de suite prévue"),
     "taken over": "Un collègue a repris l’alerte",
     "handed over": "Une alerte vous est confiée",
     "escalated": "Avis demandé",
@@ -53,7 +53,7 @@ ACTIONS: Final = {
     "closed": "Clôturée",
     "reopened": "Rouverte",
     "handed over": "Confiée",
-    "reminded": "Rappel : délai dépassé",
+    "reminded": typeset("Rappel : délai dépassé"),
     "next_role": "Appel au cardiologue",
     "expired": "Prise sans suite",
     "call_due": "À rappeler",
@@ -65,6 +65,43 @@ ACTIONS: Final = {
     "note": "Note",
 }
 """What the thread of a patient calls an action of `triage.work.timeline.TOLD`."""
+
+DEEDS: Final = ACTIONS | {
+    "patient seen": "Patient consulté",
+    "identity seen": "Identité consultée",
+    "patient opened": "Dossier d’une autre cellule ouvert",
+    "entered": "Mesures saisies",
+    "workshop seen": "Atelier consulté",
+    "trial seen": "Essai consulté",
+    "shadow seen": "Ombre consultée",
+    "candidate seen": "Version dans l’ombre consultée",
+    "limits proposed": "Limites proposées",
+    "limits signed": "Limites signées",
+    "limits refused": "Limites refusées",
+    "limits withdrawn": "Limites retirées",
+    "limits in force": "Limites en vigueur",
+    "limits taken back": "Limites annulées",
+    "shadow begun": "Ombre commencée",
+    "shadow ended": "Ombre arrêtée",
+    "protocol signed": "Protocole signé",
+    "trail seen": "Journal consulté",
+    "trail exported": "Journal exporté",
+    "signed in": "Connexion",
+    "signed out": "Déconnexion",
+    "sign-in refused": "Connexion refusée",
+    "password set": "Mot de passe changé",
+    "second factor shown": "Second facteur montré",
+    "second factor set": "Second facteur activé",
+    "token made": "Jeton créé",
+    "token revoked": "Jeton révoqué",
+    "account created": "Compte créé",
+    "account changed": "Compte modifié",
+    "account reset": "Nouveau mot de passe provisoire",
+    "account locked": "Compte bloqué",
+    "account unlocked": "Compte débloqué",
+    "account disabled": "Compte désactivé",
+}
+"""What the audit trail calls an action; its own name is what exports and the terminal have."""
 
 
 class Words:
@@ -91,6 +128,7 @@ class Words:
             "state_word": lambda state: State(state).word,
             "reason_word": lambda reason: REASONS[Reason(reason)],
             "outcome_word": lambda outcome: OUTCOMES[Outcome(outcome)],
+            "deed_word": lambda action: DEEDS.get(action, action),
             "back_word": lambda why: BACK.get(why, why),
             "b64": lambda text: base64.b64encode(text.encode()).decode(),
             "figure": figure,
@@ -145,6 +183,13 @@ def exact(value: float | None, unit: str = "") -> str:
     return f"{text}\N{NO-BREAK SPACE}{unit}" if unit not in {"", "1"} else text
 
 
+def answered(value: float | None, unit: str, choices: Sequence[str] = ()) -> str:
+    """Write a reading: the answer that it stands for, or a figure with its unit."""
+    if value is not None and value in range(len(choices)):
+        return typeset(choices[int(value)])
+    return figure(value, unit)
+
+
 def changed_to(value: float | None, unit: str = "") -> str:
     """Say to what a patient's limit was changed; without a value it was withdrawn, and what is below it holds again."""
     if value is None:
@@ -157,4 +202,4 @@ def figure(value: float | None, unit: str = "") -> str:
     if value is None or not math.isfinite(value):
         return "–"
     text = f"{value:.2f}".rstrip("0").rstrip(".").replace(".", ",")
-    return f"{text}\N{NO-BREAK SPACE}{unit}" if unit else text
+    return f"{text}\N{NO-BREAK SPACE}{unit}" if unit not in {"", "1"} else text

@@ -114,7 +114,7 @@ def test_two_answer_for_it_it_holds_and_is_taken_back(atelier, program):
     assert roy.get("/proposals").json()["proposals"][0]["number"] == number
     report = roy.get(f"/proposals/{number}/trial")
     assert report.headers["content-type"].startswith("text/html")
-    assert "2 → 1,5 kg" in report.text
+    assert "2 → 1,5\N{NO-BREAK SPACE}kg" in report.text
     assert by_hand(atelier, "dr.roy", number, "signer", 1).status_code == 303
     signed = roy.get(f"/proposals/{number}").json()
     assert (signed["signer"], signed["signed"] is not None) == ("dr.roy", True)

@@ -8,6 +8,7 @@ import pytest
 from engine import history
 from engine.history import History, Outcome
 from ingest.signals import by_name
+from rules.explain import typeset
 from triage import audit
 from triage.people.person import Scope
 from triage.work import outgoing
@@ -26,13 +27,15 @@ def test_a_cardiologist_changes_it_and_everybody_of_the_cell_sees_who_did(site):
         page = client.get(PATH.format(0, "gain_3d_kg")).text
         assert "De 0,5 à 5\N{NO-BREAK SPACE}kg" in page
         assert "Retirer la limite personnelle" not in page
+        assert typeset("Source du protocole : ") in page
+        assert re.search(r'Note de ses auteurs\s: <span lang="en">.+?</span>', page)
         answer = send(site, client, 0)
         assert (answer.status_code, answer.headers["location"]) == (303, "/patients/P0")
         assert "Retirer la limite personnelle" in client.get(PATH.format(0, "gain_3d_kg")).text
     with site.client("marie") as client:
         page = client.get("/patients/P0").text
     assert re.search(r"1,5\s?kg</td><td>patient, dr.petit, \d\d/\d\d/\d{4} : poids sec revu", page)
-    assert re.search(r"Prise de poids en 3 jours : 2\s?kg → 1,5\s?kg : poids sec revu", page)
+    assert re.search(r"Prise de poids en 3 jours\s: 2\s?kg → 1,5\s?kg\s: poids sec revu", page)
     assert "Limite changée" in page
     assert "/limites/" not in page  # a nurse has no way in
     assert [e.action for e in audit.entries(site.queue.engine, subject="P0", actor="dr.petit")] == [
@@ -47,12 +50,12 @@ def test_she_takes_it_back(site):
         assert answer.status_code == 303
         page = client.get("/patients/P3").text
         own = client.get(PATH.format(3, "gain_3d_kg")).text
-    withdrawn = (
+    withdrawn = typeset(
         "limite personnelle retirée (celle de la cellule ou du protocole vaut de nouveau) : essai terminé"
     )
     assert withdrawn in page
     assert withdrawn in own
-    assert "Limite personnelle retirée : prise de poids en 3 jours" in page
+    assert typeset("Limite personnelle retirée : prise de poids en 3 jours") in page
     assert "eprise" not in page
     assert re.search(r"prise de poids en 3 jours</a></th><td>2\s?kg</td><td>défaut du protocole", page)
 
@@ -60,7 +63,7 @@ def test_she_takes_it_back(site):
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"value": "9"}, "n’est pas possible ; de 0,5 à 5 kg"),
+        ({"value": "9"}, typeset("n’est pas possible ; de 0,5 à 5 kg")),
         ({"value": "abc"}, "un nombre, de 0,5 à 5 kg"),
         ({"value": ""}, "un nombre"),
         ({"value": "-1"}, "un nombre"),
@@ -200,7 +203,7 @@ def test_the_limit_in_force_is_drawn_from_when_it_was(site):
     assert abs(t_ms - now) < 60_000
     assert len(drawn) == 4
     assert weight == []  # a rise is no level of the weight, and the dry weight is not set
-    assert re.search(r"Limite, systolique basse : 100\s?mmHg \(patient, dr.petit", page)
+    assert re.search(r"Limite, systolique basse\s: 100\s?mmHg \(patient, dr.petit", page)
 
 
 def test_last_contacts_with_battery_and_what_the_device_said(site):
@@ -214,6 +217,6 @@ def test_last_contacts_with_battery_and_what_the_device_said(site):
     with site.client("marie") as client:
         page = client.get("/patients/P9").text
     table = page[page.index("Derniers contacts") :]
-    assert re.search(r"Batterie de l&#39;appareil : 12\s?%", table)
+    assert re.search(r"Batterie de l&#39;appareil\s: 12\s?%", table)
     assert table.index("Batterie") < table.index("Poids")
     assert "Saturation" not in table.split("</section>")[0]

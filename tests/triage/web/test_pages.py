@@ -11,6 +11,7 @@ import pytest
 from conftest import make_frame, make_row
 from sqlalchemy.event import listen, remove
 
+from rules.explain import typeset
 from triage import audit
 from triage.work import lists
 from triage.work.states import State
@@ -81,7 +82,7 @@ def test_a_rouge_from_the_queue_to_its_end(site):
         assert f'id="e-{episode}"' not in client.get("/file").text
         assert "traitement adapté" in client.get("/file/cloturees").text
         seen = client.get("/patients/P1").text
-        for words in ("Appel : joint", "diurétique augmenté", "marie"):
+        for words in (typeset("Appel : joint"), "diurétique augmenté", "marie"):
             assert words in seen
     actions = [entry.action for entry in audit.entries(site.queue.engine, subject="P1")]
     assert actions == ["patient seen", "closed", "called", "claimed"]
@@ -93,11 +94,31 @@ def test_rules_and_figures_are_called_by_their_names_with_identifiers_beside(sit
     named = 'Prise de poids en 3 jours <small class="muted">{}</small>'
     with site.client("marie") as client:
         patient, load = client.get("/patients/P31").text, client.get("/cellule").text
-    assert "Règle : " + named.format("weight_gain_3d") in patient
+    assert typeset("Règle : ") + named.format("weight_gain_3d") in patient
     assert '<th scope="row">' + named.format("gain_3d_kg") in patient
-    assert "Règle : a_rule_of_before, " in patient
+    assert typeset("Règle : a_rule_of_before, ") in patient
     assert '<th scope="row">' + named.format("weight_gain_3d") in load
     assert '<th scope="row">a_rule_of_before</th>' in load
+
+
+def test_an_answer_is_shown_with_its_question_and_an_action_of_the_trail_in_french(site):
+    item = next(item for each in site.site.protocols for item in each.items.values() if item.choices)
+    at = site.site.now_ms()
+    points = [
+        {"signal": item.name, "t_ms": at - age, "value": value} for age, value in ((60_000, 0.0), (0, 1.0))
+    ]
+    episode = site.opened("P34", points=points)
+    said = f"{typeset(item.label)} {item.choices[1]}".replace("'", "&#39;")
+    with site.client("marie") as client:
+        patient, queue = client.get("/patients/P34").text, client.get("/file").text
+        sheet = client.get(f"/alertes/{episode}/samu").text
+    assert said in patient
+    assert f"{said}, de {item.choices[0]} à {item.choices[1]} en 14 jours" in queue
+    assert f"<dt>{said.removesuffix(item.choices[1]).strip()}</dt><dd>{item.choices[1]} le " in sheet
+    assert item.name not in patient + queue + sheet
+    with site.client("admin") as client:
+        trail = client.get("/administration/journal").text
+    assert '<td>Patient consulté <small class="muted">patient seen</small></td>' in trail
 
 
 def test_the_second_of_two_nurses_is_told_who_has_it_and_may_take_it_over(site):
@@ -202,11 +223,13 @@ def test_the_page_of_protocols_says_who_answers_and_how_many_follow(site, tmp_pa
     finally:
         site.site.protocols = shown
     assert (
-        "Signé par Dr A. Martin, cardiologue, le 01/01/2020, valable du 01/01/2020 au 01/01/2020 : périmé."
+        typeset(
+            "Signé par Dr A. Martin, cardiologue, le 01/01/2020, valable du 01/01/2020 au 01/01/2020 : périmé."
+        )
         in page
     )
     assert page.count("à signer par un clinicien</span>") == len(shown) + 1
-    assert f"Non signé : {len(shown[0].to_sign)} éléments" in page
+    assert typeset(f"Non signé : {len(shown[0].to_sign)} éléments") in page
 
 
 def test_a_form_of_another_site_or_session_does_nothing(site):
@@ -436,10 +459,10 @@ def test_a_hand_over_leaves_out_no_line_and_says_how_many_it_would(serve, tmp_pa
         site.queue.apply(make_frame(*many))
         page = client.get("/releve").text
         assert page.count("<tr><td") == len(many)
-        assert f"À traiter : {len(many)}<" in page
+        assert typeset(f"À traiter : {len(many)}<") in page
         assert "autres n’y sont pas" not in page
         monkeypatch.setattr("triage.web.pages.cell.MOST_HANDED_OVER", len(many) - 2)
         page = client.get("/releve").text
         assert page.count("<tr><td") == len(many) - 2
-        assert f"À traiter : {len(many)}<" in page
+        assert typeset(f"À traiter : {len(many)}<") in page
         assert "2 autres n’y sont pas" in page

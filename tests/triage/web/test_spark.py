@@ -36,7 +36,7 @@ def test_fourteen_days_from_the_left_edge_to_the_right_the_least_below_the_great
     assert drawn(one) == [[(MARGIN, low)], [(pytest.approx(97.3), 15.0), (WIDTH - MARGIN, high)]]
     assert one.last == (WIDTH - MARGIN, high)
     assert one.limit is None
-    assert one.label == f"Poids : 84{NB}kg, de 80 à 84 en 14 jours"
+    assert one.label == f"Poids{NB}: 84{NB}kg, de 80 à 84 en 14 jours"
 
 
 def test_three_days_without_a_reading_are_joined_and_more_are_not():
@@ -46,12 +46,13 @@ def test_three_days_without_a_reading_are_joined_and_more_are_not():
 
 def test_only_the_first_signal_of_the_evidence_is_drawn():
     points = [*weights((0, 91.0), signal="spo2"), *weights((0, 84.0), (1, 80.0))]
-    assert spark(points, [], LABELS).label == f"Saturation : 91{NB}%, de 91 à 91 en 14 jours"
+    assert spark(points, [], LABELS).label == f"Saturation{NB}: 91{NB}%, de 91 à 91 en 14 jours"
 
 
 def test_a_signal_without_a_label_has_its_name():
     assert (
-        spark(weights((0, 1.5), signal="other"), [], LABELS).label == "other : 1,5, de 1,5 à 1,5 en 14 jours"
+        spark(weights((0, 1.5), signal="other"), [], LABELS).label
+        == f"other{NB}: 1,5, de 1,5 à 1,5 en 14 jours"
     )
 
 

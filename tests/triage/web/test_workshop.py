@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from engine.workshop import Question, WorkshopError
+from rules.explain import typeset
 from triage import audit
 from triage.web import shadows
 from triage.web.shadows import Keeper
@@ -18,6 +19,7 @@ from triage.work.proposals import Stage
 
 HEART = "insuffisance_cardiaque"
 DAY = 86_400_000
+NB = "\N{NO-BREAK SPACE}"
 
 
 def tried(site, client, cell="Nord", what="essai", htmx=True, **limits):
@@ -41,7 +43,7 @@ def moved(site, client, number, act, version, **fields):
 
 
 def counts(page):
-    return {what: int(count) for what, count in re.findall(r"Alertes (gagnées|perdues) : (\d+)", page)}
+    return {what: int(count) for what, count in re.findall(r"Alertes (gagnées|perdues)\s: (\d+)", page)}
 
 
 def test_a_limit_is_tried_on_the_patients_of_the_cell(atelier):
@@ -54,7 +56,7 @@ def test_a_limit_is_tried_on_the_patients_of_the_cell(atelier):
         lower = tried(atelier, client, gain_3d_kg="1,2")
         assert "<html" not in lower.text
         assert counts(lower.text)["gagnées"] > 0
-        assert "Prise de poids en 3 jours : 2 → 1,2 kg" in lower.text
+        assert f"Prise de poids en 3 jours{NB}: 2 → 1,2{NB}kg" in lower.text
         assert re.search(r'<span class="muted">\d\d/\d\d/2026 \d\d:\d\d</span>', lower.text)
         assert not re.search(r"\b2026-\d\d-\d\d\b", lower.text)
         other = tried(atelier, client, cell="Sud", gain_3d_kg="1,2")
@@ -74,7 +76,7 @@ def test_what_nobody_changed_is_not_tried(atelier):
         assert len(fields) > 40
         body = {"csrf": atelier.csrf(client), "cellule": "Nord", **fields, "l_gain_3d_kg": "1,125"}
         answer = client.post(f"/atelier/{HEART}/essai", data=body, headers={"hx-request": "true"}).text
-        assert re.findall(r"<li><b>(.*?)</b>", answer) == ["Prise de poids en 3 jours : 2 → 1,125 kg"]
+        assert re.findall(r"<li><b>(.*?)</b>", answer) == [f"Prise de poids en 3 jours{NB}: 2 → 1,125{NB}kg"]
         # The page is of before: another limit holds now than it shows.
         stale = body | {"s_gain_3d_kg": "1,5"}
         answer = client.post(f"/atelier/{HEART}/essai", data=stale)
@@ -137,10 +139,12 @@ def test_what_is_not_legal_is_said_beside_its_field_and_the_rest_is_tried(atelie
         assert answer.status_code == 422
         said = errors(answer.text)
         assert said.keys() == {"gain_3d_kg", "spo2_low"}
-        assert "12 kg n’est pas possible ; de 0,5 à 5 kg" in said["gain_3d_kg"]
+        assert typeset("12 kg n’est pas possible ; de 0,5 à 5 kg") in said["gain_3d_kg"]
         assert "un nombre, de" in said["spo2_low"]
         assert "Des valeurs sont à corriger" in answer.text
-        assert re.findall(r"<li><b>(.*?)</b>", answer.text) == ["Prise de poids en 7 jours : 2,72 → 2 kg"]
+        assert re.findall(r"<li><b>(.*?)</b>", answer.text) == [
+            f"Prise de poids en 7 jours{NB}: 2,72 → 2{NB}kg"
+        ]
         assert counts(answer.text)["gagnées"] > 0
         if htmx:
             # Each field's message comes into its own place, where it was empty too; the field is not touched.
@@ -169,7 +173,7 @@ def test_two_answer_for_it_it_is_in_force_and_taken_back(atelier):
         assert 'title="à signer">1<' in roy.get("/atelier").text
         report = petit.get(f"/atelier/propositions/{number}/essai.html")
         assert report.headers["content-disposition"] == f'attachment; filename="essai-{number}.html"'
-        assert "2 → 1,5 kg" in report.text
+        assert f"2 → 1,5{NB}kg" in report.text
         answer = moved(atelier, petit, number, "signer", 1)
         assert (answer.status_code, "Un autre cardiologue que l’auteur" in answer.text) == (422, True)
         assert moved(atelier, roy, number, "ombre", 1).status_code == 303
@@ -214,7 +218,7 @@ def test_what_is_signed_is_shown_in_whole_and_asked_first(atelier):
         assert 'Saturation basse <small class="muted">spo2_low</small>' in page
         assert re.search(r"93\u00a0%</td>.*?<b>90\u00a0%</b>", page)
         assert "Pour 16 patients inscrits" in page
-        assert "saturation basse : 1 a une limite personnelle et la garde" in page
+        assert typeset("saturation basse : 1 a une limite personnelle et la garde") in page
         for said in ("charge acceptable", "dr.petit", "Alertes gagnées", "Alertes perdues", "manqués"):
             assert said in page
         assert f"à partir du {atelier.site.words.moment(atelier.site.words.read(begin))}</b>" in page
@@ -403,7 +407,7 @@ def test_another_version_runs_in_the_shadow(atelier):
         page = client.get(f"/atelier/versions/{HEART}?cellule=Nord")
         assert page.status_code == 200
         assert "0.1.0 → 0.2.0" in page.text
-        assert "marque : S17 S18 → S18" in page.text
+        assert typeset("marque : S17 S18 → S18") in page.text
         assert "<b>S18</b>, Ledwidge M. et al." in page.text
         assert "Jour après jour" in page.text
         assert re.search(r'<th scope="row">\d\d/\d\d/2026</th>', page.text)

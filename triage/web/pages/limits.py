@@ -6,6 +6,7 @@ from fastapi import APIRouter, Form, HTTPException, Request
 from starlette.responses import Response
 
 from rules.protocol import Protocol
+from rules.table import source_text
 from triage.people.person import Person
 from triage.people.rights import Act, may
 from triage.web.site import Site
@@ -57,6 +58,7 @@ def routes(site: Site) -> APIRouter:
             patient=patient,
             protocol=protocol,
             standing=standing,
+            sources=[source_text(protocol, mark) for mark in standing.limit.mark.split()],
             changes=changes,
             given=given,
             wrong=wrong,

@@ -12,7 +12,7 @@ from rules.drawn import levels
 from rules.protocol import Protocol
 from triage.people.person import PeopleError, Person
 from triage.people.rights import Act
-from triage.web.pages.queue import LABELS, shown
+from triage.web.pages.queue import shown
 from triage.web.site import Site
 from triage.web.strip import strip
 from triage.web.words import ACTIONS
@@ -61,7 +61,6 @@ def routes(site: Site) -> APIRouter:
             cell=cell,
             rows=[shown(site, row, person) for row in rows],
             timeline=happened,
-            labels=LABELS,
             counts=site.counts(person),
             identity=None,
             age=site.ages([patient]).get(patient),

@@ -6,7 +6,6 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from ingest.signals import SIGNALS
 from rules.levels import Level
 from triage.people.person import Person
 from triage.people.rights import Act
@@ -26,8 +25,6 @@ TITLES: Final = {
     View.CLOSED: "Clôturées",
 }
 
-LABELS: Final = {signal.name: (signal.label_fr, signal.unit_fr) for signal in SIGNALS}
-
 LEVELS: Final = {level.name.lower(): level for level in Level}
 
 
@@ -41,7 +38,7 @@ def shown(
         "line": line,
         "cell": row.cell,
         "message": message,
-        "spark": spark(line.shown.points, line.shown.limits, LABELS),
+        "spark": spark(line.shown.points, line.shown.limits, site.labels, site.answers),
         "mine": line.owner == person.name,
         "free": line.owner in {None, person.name} or line.state in {State.ESCALATED, State.MUTED},
         "open": line.ended_ms is None,

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from triage.people.rights import Act
-from triage.web.pages.queue import LABELS, shown
+from triage.web.pages.queue import shown
 from triage.web.site import Site
 
 __all__ = ["routes"]
@@ -33,7 +33,6 @@ def routes(site: Site) -> APIRouter:
             row=shown(site, row, person),
             who=who,
             points=list(newest.values()),
-            labels=LABELS,
             counts=site.counts(person),
         )
 

@@ -60,7 +60,7 @@ class Strip {
     this.scroll.append(this.track);
     this.scroll.tabIndex = 0;
     this.scroll.setAttribute("role", "group");
-    this.scroll.setAttribute("aria-label", "Tracé ECG : flèches gauche et droite pour défiler");
+    this.scroll.setAttribute("aria-label", "Tracé ECG\u00a0: flèches gauche et droite pour défiler");
     const foot = make("div", "ecg-foot");
     this.where = make("p", "ecg-where");
     const scale = Object.assign(document.createElement("span"), { textContent: "25 mm/s · 10 mm/mV" });

@@ -138,7 +138,7 @@ function lose() {
   if (lost || !source) return;
   lost = true;
   show("lost", "Hors ligne");
-  announce("Connexion perdue : la liste n’est plus à jour");
+  announce("Connexion perdue\u00a0: la liste n’est plus à jour");
   watch();
 }
 

@@ -24,11 +24,11 @@ startEcg();
 
 document.addEventListener("htmx:responseError", (event) => {
   const { status } = event.detail.xhr;
-  if (status === 401) toast("Session terminée : rien n’a été fait. Reconnectez-vous.", "error");
-  else toast(`Cela n’a pas été fait (erreur ${status}). Réessayez ; si cela dure, prévenez l’administrateur.`, "error");
+  if (status === 401) toast("Session terminée\u00a0: rien n’a été fait. Reconnectez-vous.", "error");
+  else toast(`Cela n’a pas été fait (erreur ${status}). Réessayez\u202f; si cela dure, prévenez l’administrateur.`, "error");
 });
 document.addEventListener("htmx:sendError", () => {
-  toast("Cela n’a pas été fait : le serveur ne répond pas.", "error");
+  toast("Cela n’a pas été fait\u00a0: le serveur ne répond pas.", "error");
 });
 
 // A message has come beside a field, or has gone: the field is wrong, or no longer. htmx leaves the field as it is typed.

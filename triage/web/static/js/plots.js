@@ -62,7 +62,7 @@ async function load(figure) {
     draw(figure, await answer.json());
   } catch (error) {
     area.className = "plot-failed";
-    area.textContent = "Courbe indisponible : rechargez la page.";
+    area.textContent = "Courbe indisponible\u00a0: rechargez la page.";
     console.warn(figure.dataset.url, error);
   }
 }
@@ -302,7 +302,7 @@ function dress(figure, area, given) {
   figure.append(said);
   area.tabIndex = 0;
   area.setAttribute("role", "group");
-  area.setAttribute("aria-label", "Courbe : flèches pour les valeurs, + et − pour zoomer, 0 pour tout voir");
+  area.setAttribute("aria-label", "Courbe\u00a0: flèches pour les valeurs, + et − pour zoomer, 0 pour tout voir");
   area.addEventListener("keydown", (event) => keyed(event, figure, said));
   new ResizeObserver(() => {
     const { plot } = drawn.get(figure);

@@ -43,7 +43,7 @@ export function startSound() {
   const button = document.getElementById("sound");
   if (!button) return;
   const show = () => {
-    button.textContent = wanted() ? "Son : oui" : "Son : non";
+    button.textContent = wanted() ? "Son\u00a0: oui" : "Son\u00a0: non";
     button.setAttribute("aria-pressed", String(wanted()));
     button.title = "Son à l’arrivée d’une alerte ROUGE";
   };
