@@ -192,6 +192,10 @@ class Reached(Model):
 
     told: int
     patients: int
+    waiting: int = Field(description="of how many it waits in the outbox: what held before still does")
+    begins: str | None = Field(
+        description="when the last of these may go, later than now where a clock was ahead; null: none waits"
+    )
 
 
 class ProposedInWhole(Proposed):
@@ -485,8 +489,16 @@ def _said(site: Site, each: Proposal) -> dict[str, Any]:
 def _in_whole(site: Site, each: Proposal) -> ProposedInWhole:
     whom = proposed.concerned(site, each)
     told = proposed.reached(site, each)
+    waits = proposed.waits(site, each)
     return ProposedInWhole(
         **_said(site, each),
         concerned=None if whom is None else Concerned(patients=whom.patients, own=whom.own),
-        reached=None if told is None else Reached(told=told[0], patients=told[1]),
+        reached=None
+        if told is None
+        else Reached(
+            told=told[0],
+            patients=told[1],
+            waiting=waits.patients if waits is not None else 0,
+            begins=iso(waits.begins_ms) if waits is not None else None,
+        ),
     )
