@@ -2,20 +2,23 @@
 
 A nurse's act is kept by the queue in the transaction of her move; the process that has the log fetches it from there.
 It is marked as sent after the log has it durably: killed between the two it is sent again, and the line knows it.
+
+What is dated so far ahead of this machine's clock that the line would refuse it waits for its time, and so does what
+was done later for the same patient: order matters within a patient, and between patients nowhere.
 """
 
 import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import takewhile
 from typing import Protocol
 
 from ingest.appender import Appender
 from kernels.reading import FUTURE_MS
 
-__all__ = ["AheadError", "Courier", "Letter", "Outbox"]
+__all__ = ["Courier", "Held", "Letter", "Outbox"]
 
 _LOGGER = logging.getLogger("vigie")
 _EVERY_S = 0.2
@@ -26,8 +29,32 @@ def _wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class AheadError(Exception):
-    """What the cell did is dated in the future."""
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What waits for its time.
+
+    Parameters
+    ----------
+    letters : int
+        How many: those that are dated ahead, and those behind them for the same patients.
+    first_ms, last_ms : int
+        The earliest and the latest moment that one is dated, ms UTC.
+    """
+
+    letters: int
+    first_ms: int
+    last_ms: int
+
+    def __str__(self) -> str:
+        first, last = (
+            datetime.fromtimestamp((each - FUTURE_MS) / 1000, UTC).isoformat(timespec="seconds")
+            for each in (self.first_ms, self.last_ms)
+        )
+        until = f"until {last}" if first == last else f"the first until {first}, the last until {last}"
+        return (
+            f"waiting: {self.letters}, {until}: "
+            "the clock of the pages' machine is ahead of this one's, or was when they were made"
+        )
 
 
 class Letter(Protocol):
@@ -42,10 +69,6 @@ class Letter(Protocol):
         """Source of the log's entry."""
 
     @property
-    def made_ms(self) -> int:
-        """When it was made, ms UTC, by the clock of the pages' machine."""
-
-    @property
     def body(self) -> bytes:
         """Packets."""
 
@@ -53,8 +76,11 @@ class Letter(Protocol):
 class Outbox(Protocol):
     """What the queue has for the log."""
 
-    def waiting(self) -> Sequence[Letter]:
-        """Give what the log does not have, oldest first, as much as goes at once."""
+    def ready(self, until_ms: int) -> tuple[Sequence[Letter], Held | None]:
+        """Give what the log can have, oldest first, as much as goes at once; and what waits, None for nothing.
+
+        What is dated after `until_ms` waits, and so does what is behind it for the same patient.
+        """
 
     def sent(self, ids: Sequence[int]) -> None:
         """Note that the log has these, durably."""
@@ -74,7 +100,9 @@ class Courier:
     Attributes
     ----------
     problem : str
-        Why what the cell did does not reach the log; "" where it does.
+        Why what the cell did does not reach the log, or not all of it; "" where it does.
+    held : Held or None
+        What waited for its time at the last delivery.
     """
 
     def __init__(self, outbox: Outbox, log: Appender, now_ms: Callable[[], int] = _wall_ms) -> None:
@@ -82,6 +110,8 @@ class Courier:
         self._now_ms = now_ms
         self._log = log
         self.problem = ""
+        self.held: Held | None = None
+        self._cause = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
 
@@ -96,41 +126,35 @@ class Courier:
             self._thread.join()
 
     def deliver(self) -> int:
-        """Bring what waits; return how much it was.
-
-        Raises
-        ------
-        AheadError
-            The next was made so far ahead of this machine's clock that the line would refuse it.
-        """
-        letters = self._outbox.waiting()
+        """Bring what can go; return how much it was."""
         now_ms = self._now_ms()
-        legal = list(takewhile(lambda letter: letter.made_ms <= now_ms + FUTURE_MS, letters))
-        if legal:
-            entries = [(letter.source, letter.body, now_ms) for letter in legal]
+        letters, self.held = self._outbox.ready(now_ms + FUTURE_MS)
+        if letters:
+            entries = [(letter.source, letter.body, now_ms) for letter in letters]
             for ticket in self._log.append_many(entries):
                 ticket.result()
-            self._outbox.sent([letter.id for letter in legal])
-        if len(legal) < len(letters):
-            made = datetime.fromtimestamp(letters[len(legal)].made_ms / 1000, UTC)
-            when = made.isoformat(timespec="seconds")
-            msg = f"made at {when} by the clock of the pages' machine, which is ahead of this one's: they wait so long"
-            raise AheadError(msg)
-        return len(legal)
+            self._outbox.sent([letter.id for letter in letters])
+        return len(letters)
 
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
                 brought = self.deliver()
             except Exception as error:  # noqa: BLE001 - the queue or the log is away: it waits, and nothing is lost
-                said = f"acts of the cell do not reach the log: {error}"
-                if said != self.problem:
-                    self.problem = said
-                    _LOGGER.error("%s", said)  # noqa: TRY400 - it says it all
+                self._say(str(error), str(error))
                 self._stop.wait(_AGAIN_S)
                 continue
-            if self.problem:
-                self.problem = ""
-                _LOGGER.info("acts of the cell reach the log again")
+            # How many wait, and until when, changes with each act: it is a message once.
+            self._say("held" if self.held else "", str(self.held or ""))
             if not brought:
                 self._stop.wait(_EVERY_S)
+
+    def _say(self, cause: str, problem: str) -> None:
+        self.problem = f"acts of the cell do not reach the log: {problem}" if cause else ""
+        if cause == self._cause:
+            return
+        self._cause = cause
+        if cause:
+            _LOGGER.error("%s", self.problem)
+        else:
+            _LOGGER.info("acts of the cell reach the log again")

@@ -341,9 +341,9 @@ def test_a_queue_that_is_away_is_a_problem_until_it_is_back(tmp_path, caplog):
             return store.apply(alerts)
 
         class Outbox:
-            def waiting(self):
+            def ready(self, _until_ms):
                 sink(SCHEMA.to_frame())
-                return ()
+                return (), None
 
             def sent(self, ids):
                 pass

@@ -32,10 +32,11 @@ from line_cases import (
 )
 
 import engine.shard as shard_module
-from engine.acts import SOURCE, setting
+from engine.acts import SOURCE, closing, setting
 from engine.line import Line
 from engine.program import Program
 from engine.protocols import load_all
+from ingest import packet
 
 
 def act(
@@ -87,6 +88,37 @@ def test_the_next_reading_is_judged_by_it_and_names_who_set_it():
     (row,) = alerts.filter(rule="gain").to_dicts()
     assert row["offset"] == 3
     assert "(limite 1\N{NO-BREAK SPACE}kg)" in row["sentence"]
+
+
+@settings(max_examples=40)
+@given(st.data())
+def test_the_outbox_may_bring_patients_in_any_order(data):
+    """Letters of one moment: as long as each patient's stay in their order, nothing but offsets differs."""
+    before = data.draw(streams(most=12, faults=False))
+    now = max(entry[0] for entry in before) + MINUTE
+    letters = {}
+    for seq in range(1 << 20, (1 << 20) + data.draw(st.integers(1, 12))):
+        patient = data.draw(st.sampled_from(("p0", "p1", "p2")))
+        made = data.draw(st.sampled_from(("setting", "closing", "reading")))
+        t_ms = now - data.draw(st.sampled_from((0, 1, HOUR)))
+        if made == "setting":
+            body = a_setting(data.draw, patient, seq, t_ms)
+        elif made == "closing":
+            body = closing(patient, "essai", "congestion", 1, workplace="desk", seq=seq, t_ms=t_ms)
+        else:
+            body = packet.spot(
+                patient, "desk", seq, t_ms, {WEIGHT: data.draw(st.sampled_from((79.0, 81.2, 84.0)))}
+            )
+        letters.setdefault(patient, []).append((now, SOURCE, body))
+    after = [(now + HOUR * k, "heartbeat", b"") for k in range(1, 40)]
+    whose = [patient for patient, of in letters.items() for _ in of]
+    outcomes = []
+    for order in (whose, data.draw(st.permutations(whose))):
+        turn = {patient: iter(of) for patient, of in letters.items()}
+        alerts, line = run(program(own=True), before + [next(turn[patient]) for patient in order] + after)
+        outcomes.append((alerts.drop("offset"), content(line), limits(line), lives(line)))
+    assert_same(outcomes[1][0], outcomes[0][0])
+    assert outcomes[1][1:] == outcomes[0][1:]
 
 
 def test_an_alert_from_before_keeps_the_limit_that_it_was_raised_by():

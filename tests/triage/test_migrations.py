@@ -8,8 +8,10 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
+from engine.courier import Held
 from triage import database, store
 from triage.tables import Base
+from triage.work import cell_limits, outgoing
 
 FIRST = "0001"
 
@@ -72,6 +74,69 @@ def test_a_queue_of_the_first_version_is_kept(url, row, frame):
         (line,) = queue.queue()
         assert (line.id, line.shown.sentence, line.shown.signed) == ("00", "Prise de 3,2 kg", True)
         assert queue.apply(frame(row())).opened == 0  # it joins the open line
+
+
+def test_an_outbox_of_before_goes_by_when_it_was_made_and_counts_for_everybody(url):
+    """What it holds is not known: neither whose it is, nor how it is dated."""
+    engine = database.connect(database.address(url))
+    database.upgrade(engine, "0013")
+    limit = {
+        "cell": "Nord",
+        "protocol": "p",
+        "name": "n",
+        "number": 1,
+        "value": 1.5,
+        "author": "a",
+        "reason": "r",
+    }
+    rows = [
+        ("outgoing", {"source": "cell", "body": b"1", "made_ms": 1000, "sent_ms": 1}),
+        ("outgoing", {"source": "cell", "body": b"2", "made_ms": 1000}),
+        ("outgoing", {"source": "cell", "body": b"3", "made_ms": 3000}),
+        ("outgoing", {"source": "cell", "body": b"4", "made_ms": 1000}),
+        ("proposal", {
+            "id": 1, "cell": "Nord", "protocol": "p", "protocol_version": "1", "protocol_hash": "0", "changes": "{}",
+            "comment": "c", "author": "a", "made_ms": 1, "state": "signed", "version": 1, "study": "{}",
+            "report": b"",
+        }),
+        ("cell_limit", limit | {"id": 1, "t_ms": 1, "proposal_id": 1}),
+        ("cell_limit_said", {
+            "patient": "P1", "protocol": "p", "name": "n", "limit_id": 1, "t_ms": 1, "said_ms": 1
+        }),
+    ]  # fmt: skip
+    with database.writing(engine) as connection:
+        for table, values in rows:
+            marks = ", ".join(f":{name}" for name in values)
+            connection.execute(text(f"INSERT INTO {table} ({', '.join(values)}) VALUES ({marks})"), values)  # noqa: S608
+    engine.dispose()
+    with store.open(url) as queue:
+        with database.writing(queue.engine) as connection:
+            outgoing.put(connection, "cell", 1000, [outgoing.Draft("P1", 1000, lambda *_: b"5")])
+
+        def ready(until_ms):
+            letters, held = outgoing.ready(queue.engine, until_ms)
+            return [letter.body for letter in letters], held
+
+        assert ready(2000) == ([b"2"], Held(3, 3000, 3000))
+        assert ready(3000) == ([b"2", b"3", b"4", b"5"], None)
+        assert ready(999) == ([], Held(4, 1000, 3000))
+        # What was told then counts as told.
+        with queue.engine.connect() as connection:
+            assert cell_limits.heard(connection, "P1")["p", "n"].value == 1.5
+
+
+def test_one_of_before_waits_for_all_that_are_older(url):
+    with store.open(url) as queue:
+        with database.writing(queue.engine) as connection:
+            outgoing.put(connection, "cell", 1, [outgoing.Draft("P1", 3000, lambda *_: b"1")])
+            # By a process that is still of the version before.
+            old = {"source": "cell", "body": b"2", "made_ms": 1}
+            connection.execute(
+                text("INSERT INTO outgoing (source, body, made_ms) VALUES (:source, :body, :made_ms)"), old
+            )
+            outgoing.put(connection, "cell", 1, [outgoing.Draft("P2", 1, lambda *_: b"3")])
+        letters, held = outgoing.ready(queue.engine, 2000)
+        assert ([letter.body for letter in letters], held) == ([b"3"], Held(2, 3000, 3000))
 
 
 def test_opening_again_changes_nothing(url):

@@ -12,10 +12,11 @@ from triage.people.person import Person
 from triage.web.site import Site
 from triage.web.trial import Trial, ask, of_proposal
 from triage.work import cell_limits
+from triage.work.cell_limits import Waits
 from triage.work.limits import Concerned
 from triage.work.proposals import Proposal, Stage
 
-__all__ = ["Shadow", "concerned", "found", "keep_ended", "propose", "reached", "shadow"]
+__all__ = ["Shadow", "concerned", "found", "keep_ended", "propose", "reached", "shadow", "waits"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,14 @@ def reached(site: Site, each: Proposal) -> tuple[int, int] | None:
         return None
     names = [change.name for change in each.changes]
     return cell_limits.reached(site.store.engine, each.cell, each.protocol, names)
+
+
+def waits(site: Site, each: Proposal) -> Waits | None:
+    """Say whose logs have not heard yet what was said last of these limits, in force or taken back; None: nobody's."""
+    if each.stage not in {Stage.IN_FORCE, Stage.TAKEN_BACK}:
+        return None
+    names = [change.name for change in each.changes]
+    return cell_limits.waits(site.store.engine, each.cell, each.protocol, names)
 
 
 def concerned(site: Site, each: Proposal) -> Concerned | None:

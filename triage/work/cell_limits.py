@@ -4,7 +4,7 @@ A change is a row that nobody changes again; the newest of a limit is in force. 
 patient by patient, by acts that it keeps apart from those about a patient alone (`engine.limits`). Who comes into a
 cell later is told then, who leaves it is told that its limits hold no more, and all are told again before the log
 forgets. What a patient was told is a row (`CellLimitSaid`), written with the act in one transaction; what the pages
-show of a patient is what those rows say.
+show of a patient is what those rows say, of those whose act the log has.
 """
 
 import json
@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -26,6 +27,7 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    true,
     update,
 )
 
@@ -33,9 +35,13 @@ from engine import acts
 from rules.limits import words_of
 from triage import database
 from triage.work import outgoing
-from triage.work.tables import CELL_LIMIT, CELL_LIMIT_SAID, FOLLOWED, Desk
+from triage.work.outgoing import Draft
+from triage.work.tables import CELL_LIMIT, CELL_LIMIT_SAID, FOLLOWED, OUTGOING, Desk
 
-__all__ = ["Held", "Teller", "followers", "heard", "in_force", "newest", "put", "reached", "steps"]
+__all__ = [
+    "Held", "Teller", "Waits", "followers", "heard", "in_force", "newest", "newest_acts", "put", "reached", "steps",
+    "waits",
+]  # fmt: skip
 
 AT_ONCE: Final = 1000
 """Patients told in one transaction."""
@@ -43,8 +49,8 @@ AT_ONCE: Final = 1000
 LOOK_S: Final = 60.0
 """How often it is looked for who has come into a cell, or left it, or is to hear again."""
 
-_A_BODY: Final = 200
 _SAID = CELL_LIMIT_SAID
+_GONE = outgoing.gone(_SAID.c.outgoing_id)
 
 Key = tuple[str, str]
 """Protocol and name of a limit."""
@@ -71,6 +77,17 @@ class Held:
         return words_of("cell", "", self.author, date, self.reason)
 
 
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Whose log has not heard yet what was said last of some limits.
+
+    `patients` how many; `begins_ms` when the last of these acts may go, ms UTC: later than now where a clock was ahead.
+    """
+
+    patients: int
+    begins_ms: int
+
+
 def newest(connection: Connection, cell: str | None = None) -> dict[tuple[str, str, str], Held]:
     """Give the newest change of each limit, by (cell, protocol, limit); of one cell, or of all."""
     last = select(func.max(CELL_LIMIT.c.id)).group_by(
@@ -89,11 +106,24 @@ def in_force(connection: Connection, cell: str) -> dict[Key, Held]:
     return {(protocol, name): each for (_, protocol, name), each in found if each.value is not None}
 
 
-def heard(connection: Connection, patient: str) -> dict[Key, Held]:
-    """Give the limits of the cell that a patient's log has heard of last and that hold, by (protocol, limit)."""
-    query = select(*CELL_LIMIT.c).join(_newest_said(patient), _SAID.c.limit_id == CELL_LIMIT.c.id)
+def heard(connection: Connection, patient: str, *, waiting: bool = False) -> dict[Key, Held]:
+    """Give the limits of the cell that a patient's log has heard of last and that hold, by (protocol, limit).
+
+    With `waiting` as it will be when the log has what waits for it.
+    """
+    query = select(*CELL_LIMIT.c).join(
+        _newest_said(patient, waiting=waiting), _SAID.c.limit_id == CELL_LIMIT.c.id
+    )
     found = (Held(**row._mapping) for row in connection.execute(query))  # noqa: SLF001 - the public way to its columns
     return {(each.protocol, each.name): each for each in found if each.value is not None}
+
+
+def newest_acts(connection: Connection, patient: str) -> dict[Key, int]:
+    """Give the number in the outbox of what a patient was told last, by (protocol, limit)."""
+    columns = (_SAID.c.protocol, _SAID.c.name, _SAID.c.outgoing_id)
+    query = select(*columns).select_from(_newest_said(patient, waiting=True))
+    said = connection.execute(query.where(_SAID.c.outgoing_id.is_not(None)))
+    return {(protocol, name): number for protocol, name, number in said}
 
 
 def steps(connection: Connection, patient: str, protocol: str, name: str) -> list[tuple[int, float | None]]:
@@ -101,7 +131,7 @@ def steps(connection: Connection, patient: str, protocol: str, name: str) -> lis
     query = (
         select(_SAID.c.t_ms, CELL_LIMIT.c.value)
         .select_from(_SAID.outerjoin(CELL_LIMIT, _SAID.c.limit_id == CELL_LIMIT.c.id))
-        .where(_SAID.c.patient == patient, _SAID.c.protocol == protocol, _SAID.c.name == name)
+        .where(_SAID.c.patient == patient, _SAID.c.protocol == protocol, _SAID.c.name == name, _GONE)
         .order_by(_SAID.c.id)
     )
     return [(t_ms, value) for t_ms, value in connection.execute(query)]
@@ -121,7 +151,7 @@ def reached(engine: Engine, cell: str, protocol: str, names: Sequence[str]) -> t
         told = everyone
         for name in names:
             limit = held.get((cell, protocol, name))
-            last = _last(protocol, name).subquery()
+            last = _last(protocol, name).where(_GONE).subquery()
             query = (
                 select(func.count())
                 .select_from(FOLLOWED.join(last, last.c.patient == FOLLOWED.c.patient))
@@ -131,6 +161,33 @@ def reached(engine: Engine, cell: str, protocol: str, names: Sequence[str]) -> t
             )
             told = min(told, connection.scalar(query) or 0)
     return told, everyone
+
+
+def waits(engine: Engine, cell: str, protocol: str, names: Sequence[str]) -> Waits | None:
+    """Say whose log has not heard yet what was said of limits of a cell, though it was; None: everybody's has."""
+    found = []
+    with engine.connect() as connection:
+        for name in names:
+            last = _last(protocol, name).subquery()
+            # An act goes after what is before it for the same patient.
+            before = and_(
+                OUTGOING.c.patient == _SAID.c.patient,
+                OUTGOING.c.sent_ms.is_(None),
+                OUTGOING.c.id <= _SAID.c.outgoing_id,
+            )
+            query = (
+                select(func.count(_SAID.c.patient.distinct()), func.max(outgoing.BEGINS_MS))
+                .select_from(FOLLOWED.join(last, last.c.patient == FOLLOWED.c.patient))
+                .join(_SAID, _SAID.c.id == last.c.id)
+                .join(OUTGOING, before)
+                .where(_present(protocol), FOLLOWED.c.cell == cell)
+            )
+            patients, begins_ms = connection.execute(query).one()
+            if patients:
+                found.append((patients, begins_ms))
+    if not found:
+        return None
+    return Waits(max(patients for patients, _ in found), max(begins_ms for _, begins_ms in found))
 
 
 def put(
@@ -198,9 +255,8 @@ class Teller:
                 # Of several processes one tells; the others find here that it is done.
                 connection.execute(select(Desk.id).with_for_update()).all()
                 found = _due(connection, protocol, name, now_ms, self._again_ms)
-                for first in range(0, len(found), _A_BODY):
-                    _send(connection, found[first : first + _A_BODY], now_ms)
-                _note(connection, found, now_ms)
+                if found:
+                    _note(connection, found, _send(connection, found, now_ms), now_ms)
             told += len(found)
         if not told:
             self._looked = (last, time.monotonic())
@@ -234,10 +290,10 @@ def _last(protocol: str, name: str) -> Select[Any]:
     return query.where(_SAID.c.protocol == protocol, _SAID.c.name == name).group_by(_SAID.c.patient)
 
 
-def _newest_said(patient: str) -> Any:  # noqa: ANN401 - the table, joined to itself
+def _newest_said(patient: str, *, waiting: bool) -> Any:  # noqa: ANN401 - the table, joined to itself
     last = (
         select(func.max(_SAID.c.id).label("id"))
-        .where(_SAID.c.patient == patient)
+        .where(_SAID.c.patient == patient, true() if waiting else _GONE)
         .group_by(_SAID.c.protocol, _SAID.c.name)
         .subquery()
     )
@@ -284,13 +340,13 @@ def _told(row: Any, protocol: str, name: str, each: Held | None, now_ms: int) ->
     return _Due(row.patient, protocol, name, each.value, each.author, each.reason, each.id, t_ms, said)
 
 
-def _note(connection: Connection, due: Sequence[_Due], now_ms: int) -> None:
+def _note(connection: Connection, due: Sequence[_Due], numbers: Sequence[int], now_ms: int) -> None:
     new = [
         {
             "patient": each.patient, "protocol": each.protocol, "name": each.name, "limit_id": each.limit_id,
-            "t_ms": each.t_ms, "said_ms": now_ms,
+            "t_ms": each.t_ms, "said_ms": now_ms, "outgoing_id": number,
         }
-        for each in due
+        for each, number in zip(due, numbers, strict=True)
         if each.said is None
     ]  # fmt: skip
     if new:
@@ -300,14 +356,14 @@ def _note(connection: Connection, due: Sequence[_Due], now_ms: int) -> None:
         connection.execute(update(CELL_LIMIT_SAID).where(_SAID.c.id.in_(again)).values(said_ms=now_ms))
 
 
-def _send(connection: Connection, due: Sequence[_Due], now_ms: int) -> None:
-    def bodies(workplace: str, number: int) -> bytes:
-        return b"".join(
-            acts.setting(
-                each.patient, each.protocol, each.name, each.value, each.author, each.reason,
-                of_cell=True, workplace=workplace, seq=number, t_ms=each.t_ms,
-            )
-            for each in due
-        )  # fmt: skip
+def _send(connection: Connection, due: Sequence[_Due], now_ms: int) -> list[int]:
+    """Put an act for each into the outbox: each goes in its patient's turn, whatever waits of another's."""
+    drafts = [Draft(each.patient, each.t_ms, partial(_act, each)) for each in due]
+    return outgoing.put(connection, acts.SOURCE, now_ms, drafts)
 
-    outgoing.put(connection, acts.SOURCE, now_ms, bodies)
+
+def _act(each: _Due, workplace: str, number: int) -> bytes:
+    return acts.setting(
+        each.patient, each.protocol, each.name, each.value, each.author, each.reason,
+        of_cell=True, workplace=workplace, seq=number, t_ms=each.t_ms,
+    )  # fmt: skip

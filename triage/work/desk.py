@@ -23,6 +23,7 @@ from triage.work import clockwork, moves, outgoing
 from triage.work.cells import cell_of
 from triage.work.clockwork import Elapsed
 from triage.work.notices import tell
+from triage.work.outgoing import Draft
 from triage.work.states import ChangedError, MoveError, Outcome, Reason, State, UnknownError, Whom
 from triage.work.tables import NOTICE
 
@@ -348,12 +349,11 @@ class Desk:
     def _send_act(self, connection: Connection, line: Line, now_ms: int) -> None:
         reason = Reason(line["work"]["closed"]["reason"]).number
         place = line["patient"], line["protocol"], line["problem"]
-        outgoing.put(
-            connection,
-            acts.SOURCE,
-            now_ms,
-            lambda name, number: acts.closing(*place, reason, workplace=name, seq=number, t_ms=now_ms),
-        )
+
+        def make(name: str, number: int) -> bytes:
+            return acts.closing(*place, reason, workplace=name, seq=number, t_ms=now_ms)
+
+        outgoing.put(connection, acts.SOURCE, now_ms, [Draft(line["patient"], now_ms, make)])
 
     def _locked(self, connection: Connection, episode: str) -> tuple[Line, RowMapping]:
         query: Select[Any] = select(EPISODE).where(EPISODE.c.id == episode).with_for_update()

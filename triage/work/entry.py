@@ -20,6 +20,7 @@ from triage import audit, database
 from triage.audit import ENTRY, HEAD, Deed
 from triage.work import outgoing
 from triage.work.cells import cell_of
+from triage.work.outgoing import Draft
 
 __all__ = [
     "BY_NURSE",
@@ -258,7 +259,7 @@ def _keep(
             body += packet.questionnaire(patient, name, 2 * numbered + 1, typed.t_ms, typed.answers)
         return body
 
-    outgoing.put(connection, source, now_ms, bodies)
+    outgoing.put(connection, source, now_ms, [Draft(patient, typed.t_ms, bodies)])
     cell = cell_of(connection, patient)
     codes = sorted({*typed.readings, *typed.answers})
     details = {"source": source, "t_ms": typed.t_ms, "codes": codes, **more}

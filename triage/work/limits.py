@@ -1,13 +1,15 @@
 """Limits of a patient that a cardiologist changes: kept with who, when and why, and sent to the engine as acts.
 
 A change is a row that nobody changes again; the newest of a limit is in force, as in the engine (`engine.limits`).
-With the row go the act for the engine's log and the audit entry, in one transaction.
+With the row go the act for the engine's log and the audit entry, in one transaction. Until the log has the act, what
+held before is in force, and what was decided is shown as waiting.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -26,10 +28,11 @@ from triage.audit import Deed
 from triage.work import cell_limits, outgoing
 from triage.work.cell_limits import Held
 from triage.work.cells import cell_of
+from triage.work.outgoing import Draft
 from triage.work.states import ChangedError, MoveError
 from triage.work.tables import LIMIT_CHANGE, LimitChange
 
-__all__ = ["Concerned", "LimitDesk", "Standing", "check", "number", "words"]
+__all__ = ["Concerned", "LimitDesk", "Standing", "Waits", "check", "number", "words"]
 
 _AGAIN_AT_ONCE = 500
 _LEAST_REASON = 3
@@ -40,7 +43,8 @@ class Standing:
     """A limit as it is in force for a patient.
 
     `value` in the limit's unit, NaN where there is none; `origin` in French; `changed`: by an act, which can be taken
-    back; `version`: how often it was changed.
+    back; `version`: how often it was changed; `waits`: what was decided since and the engine has not heard yet, which
+    the two before count in.
     """
 
     limit: Limit
@@ -48,6 +52,19 @@ class Standing:
     origin: str
     changed: bool
     version: int
+    waits: "Waits | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """A limit as it will be once the log has heard of it.
+
+    `begins_ms` is when it may, ms UTC: later than now where a clock was ahead.
+    """
+
+    value: float
+    origin: str
+    begins_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +115,31 @@ class LimitDesk:
 
     def in_force(self, patient: str, cell: str, protocol: Protocol) -> list[Standing]:
         """Give the limits of a protocol that are in force for a patient, in its order."""
-        changes = [each for each in self.history(patient) if each.protocol == protocol.id]
         with self._engine.connect() as connection:
+            changes = [
+                each
+                for each in map(_change, connection.execute(_of(patient)))
+                if each.protocol == protocol.id
+            ]
             held = cell_limits.heard(connection, patient)
-        return [self._standing(changes, held, patient, cell, protocol, name) for name in protocol.limits]
+            begins = outgoing.begins(connection, patient)
+            if not begins:
+                return [
+                    self._standing(changes, held, patient, cell, protocol, name) for name in protocol.limits
+                ]
+            to_hold = cell_limits.heard(connection, patient, waiting=True)
+            acts_of = cell_limits.newest_acts(connection, patient)
+        gone = [each for each in changes if each.outgoing_id not in begins]
+        out = []
+        for name in protocol.limits:
+            now = self._standing(gone, held, patient, cell, protocol, name)
+            decided = self._standing(changes, to_hold, patient, cell, protocol, name)
+            own = next((each.outgoing_id for each in changes if each.name == name), None)
+            due = [
+                begins[n] for n in (own, acts_of.get((protocol.id, name))) if n is not None and n in begins
+            ]
+            out.append(_waiting(now, decided, max(due)) if due else now)
+        return out
 
     def of_cell(self, cell: str, protocol: Protocol) -> list[Standing]:
         """Give the limits of a protocol for a patient of a cell who has none of their own, in its order.
@@ -152,8 +190,12 @@ class LimitDesk:
 
     def steps(self, patient: str, cell: str, protocol: Protocol, name: str) -> list[tuple[int, float]]:
         """Give from when on (ms UTC) which value was in force, oldest first; the first from ever on, at 0."""
-        mine = [each for each in self.history(patient) if (each.protocol, each.name) == (protocol.id, name)][
-            ::-1
+        with self._engine.connect() as connection:
+            begins = outgoing.begins(connection, patient)
+        mine = [
+            each
+            for each in reversed(self.history(patient))
+            if (each.protocol, each.name) == (protocol.id, name) and each.outgoing_id not in begins
         ]
         usual = self._book.resolve(protocol.id, name, cell, patient)[0]
         of_cell: list[tuple[int, float | None]] = []
@@ -245,7 +287,7 @@ class LimitDesk:
                 cell = cell_of(connection, patient)
                 rows = connection.execute(_of(patient))
                 changes = [each for each in map(_change, rows) if each.protocol == protocol_id]
-                held = cell_limits.heard(connection, patient)
+                held = cell_limits.heard(connection, patient, waiting=True)
                 now = self._standing(changes, held, patient, cell, protocol, name)
                 _possible(now, value, version)
                 self._write(connection, patient, cell, protocol_id, changes, now, value, reason, who)
@@ -277,8 +319,8 @@ class LimitDesk:
             "patient": patient, "protocol": protocol, "name": name, "number": now.version + 1, "former": former,
             "value": value, "author": who, "reason": reason, "t_ms": t_ms, "said_ms": now_ms,
         }  # fmt: skip
-        connection.execute(LIMIT_CHANGE.insert().values(row))
-        _send(connection, LimitChange(**row), now_ms)
+        (sent,) = _send(connection, [LimitChange(**row)], now_ms)
+        connection.execute(LIMIT_CHANGE.insert().values(row | {"outgoing_id": sent}))
         details = {"protocol": protocol, "limit": name, "from": former, "to": value, "reason": reason}
         action = "limit taken back" if value is None else "limit set"
         audit.append(connection, now_ms, [Deed(who, action, patient, cell, details)])
@@ -299,8 +341,9 @@ class LimitDesk:
         )
         with database.writing(self._engine) as connection:
             rows = [_change(row) for row in connection.execute(query)]
-            for each in rows:
-                _send(connection, each, now_ms)
+            if not rows:
+                return 0
+            _send(connection, rows, now_ms)
             said = update(LIMIT_CHANGE).where(LIMIT_CHANGE.c.id.in_([each.id for each in rows]))
             connection.execute(said.values(said_ms=now_ms))
         return len(rows)
@@ -374,15 +417,22 @@ def words(text: str, what: str) -> str:
     return plain
 
 
-def _send(connection: Connection, each: LimitChange, now_ms: int) -> None:
-    outgoing.put(
-        connection,
-        acts.SOURCE,
-        now_ms,
-        lambda name, seq: acts.setting(
-            each.patient, each.protocol, each.name, each.value, each.author, each.reason,
-            workplace=name, seq=seq, t_ms=each.t_ms,
-        ),
+def _waiting(now: Standing, decided: Standing, begins_ms: int) -> Standing:
+    """Give what is in force with what waits, where that is anything else."""
+    same = now.origin == decided.origin and (now.value == decided.value or math.isnan(decided.value))
+    waits = None if same else Waits(decided.value, decided.origin, begins_ms)
+    return replace(now, changed=decided.changed, version=decided.version, waits=waits)
+
+
+def _send(connection: Connection, changes: Sequence[LimitChange], now_ms: int) -> list[int]:
+    drafts = [Draft(each.patient, each.t_ms, partial(_act, each)) for each in changes]
+    return outgoing.put(connection, acts.SOURCE, now_ms, drafts)
+
+
+def _act(each: LimitChange, workplace: str, number: int) -> bytes:
+    return acts.setting(
+        each.patient, each.protocol, each.name, each.value, each.author, each.reason,
+        workplace=workplace, seq=number, t_ms=each.t_ms,
     )  # fmt: skip
 
 

@@ -41,7 +41,7 @@ class Followed(Base):
 
 
 class Outgoing(Base):
-    """A body that the engine's log has to take: an act, or readings that a nurse typed.
+    """A body about a patient that the engine's log has to take: an act, or readings that a nurse typed.
 
     Written in the transaction of the move it comes from, delivered by the process that has the log. Twice is
     harmless: device and number make it one packet.
@@ -54,10 +54,21 @@ class Outgoing(Base):
     body: Mapped[bytes] = mapped_column(LargeBinary)
     made_ms: Mapped[int]
     sent_ms: Mapped[int | None]
+    patient: Mapped[str | None]
+    """None: of before this was kept, about one patient or many."""
+    t_ms: Mapped[int | None]
+    """The greatest time of its packets; None: of before this was kept."""
 
     __table_args__ = (
         Index(
             "ix_outgoing_waiting",
+            "id",
+            sqlite_where=text("sent_ms IS NULL"),
+            postgresql_where=text("sent_ms IS NULL"),
+        ),
+        Index(
+            "ix_outgoing_patient",
+            "patient",
             "id",
             sqlite_where=text("sent_ms IS NULL"),
             postgresql_where=text("sent_ms IS NULL"),
@@ -112,7 +123,9 @@ class LimitChange(Base):
     reason: Mapped[str]
     t_ms: Mapped[int]
     said_ms: Mapped[int]
-    """When it was last sent to the log."""
+    """When it was last put into the outbox."""
+    outgoing_id: Mapped[int | None]
+    """The act in the outbox, the first time: the engine goes by it once that is sent. None: of before this was kept."""
 
     __table_args__ = (UniqueConstraint("patient", "protocol", "name", "number"),)
 
@@ -188,7 +201,9 @@ class CellLimitSaid(Base):
     t_ms: Mapped[int]
     """Time of the act."""
     said_ms: Mapped[int]
-    """When it was last sent to the log."""
+    """When it was last put into the outbox."""
+    outgoing_id: Mapped[int | None]
+    """The act in the outbox, the first time: the engine goes by it once that is sent. None: of before this was kept."""
 
     __table_args__ = (Index("ix_cell_limit_said_patient", "patient", "protocol", "name", "id"),)
 

@@ -3,6 +3,7 @@
 import itertools
 import re
 import time
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from engine.workshop import SEATS, Question
 from triage import audit
 from triage.people.person import Scope
+from triage.work import outgoing
 
 HEART = "insuffisance_cardiaque"
 DAY = 86_400_000
@@ -125,6 +127,14 @@ def test_two_answer_for_it_it_holds_and_is_taken_back(atelier, program):
         assert time.monotonic() < until
         time.sleep(0.05)
     assert (found["concerned"], found["reached"]["patients"]) == (None, 16)
+    while (reached := roy.get(f"/proposals/{number}").json()["reached"])["waiting"] < reached["patients"]:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert reached["told"] == 0
+    assert datetime.fromisoformat(reached["begins"]) < datetime.now(UTC)
+    outgoing.sent(atelier.queue.engine, [each.id for each in outgoing.waiting(atelier.queue.engine)], 1)
+    reached = roy.get(f"/proposals/{number}").json()["reached"]
+    assert reached == {"told": 16, "patients": 16, "waiting": 0, "begins": None}
     held = {
         each["name"]: each for each in roy.get(f"/workshop/{HEART}", params={"cell": "Nord"}).json()["limits"]
     }

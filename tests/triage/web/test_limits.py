@@ -22,6 +22,11 @@ def send(site, client, patient, name="gain_3d_kg", **fields):
     return client.post(PATH.format(patient, name), data=form)
 
 
+def goes(site):
+    """The log takes what waits for it."""
+    outgoing.sent(site.queue.engine, [each.id for each in outgoing.waiting(site.queue.engine)], 1)
+
+
 def test_a_cardiologist_changes_it_and_everybody_of_the_cell_sees_who_did(site):
     with site.client("dr.petit") as client:
         page = client.get(PATH.format(0, "gain_3d_kg")).text
@@ -34,6 +39,14 @@ def test_a_cardiologist_changes_it_and_everybody_of_the_cell_sees_who_did(site):
         assert "Retirer la limite personnelle" in client.get(PATH.format(0, "gain_3d_kg")).text
     with site.client("marie") as client:
         page = client.get("/patients/P0").text
+        now_so = r"2\s?kg</td><td>défaut du protocole [^<]*<p class=.notice notice-warn.>"
+        waits = (
+            r"Pas encore transmise : 1,5\s?kg \(patient, dr.petit, \d\d/\d\d/\d{4} : poids sec revu\)\.</p>"
+        )
+        assert re.search(now_so + waits, page)
+        goes(site)
+        page = client.get("/patients/P0").text
+        assert "Pas encore transmise" not in page
     assert re.search(r"1,5\s?kg</td><td>patient, dr.petit, \d\d/\d\d/\d{4} : poids sec revu", page)
     assert re.search(r"Prise de poids en 3 jours\s: 2\s?kg → 1,5\s?kg\s: poids sec revu", page)
     assert "Limite changée" in page
@@ -41,6 +54,21 @@ def test_a_cardiologist_changes_it_and_everybody_of_the_cell_sees_who_did(site):
     assert [e.action for e in audit.entries(site.queue.engine, subject="P0", actor="dr.petit")] == [
         "limit set"
     ]
+
+
+def test_what_was_dated_by_a_clock_ahead_is_said_to_wait_until_when(site, monkeypatch):
+    ahead = site.site.now_ms() + 3_600_000
+    monkeypatch.setattr(site.site.limit_desk, "_now_ms", lambda: ahead)
+    with site.client("dr.petit") as client:
+        assert send(site, client, 15).status_code == 303
+        when = re.escape(site.site.words.moment(ahead - 300_000))
+        for path in ("/patients/P15", PATH.format(15, "gain_3d_kg")):
+            page = client.get(path).text
+            assert re.search(r"Pas encore transmise : 1,5\s?kg \(patient, dr.petit, ", page)
+            assert re.search(rf"Datée par une horloge en avance, elle part le {when} au plus tôt\.", page)
+            assert re.search(r"2\s?kg</(td|strong)>", page)
+        goes(site)
+        assert "Pas encore transmise" not in client.get("/patients/P15").text
 
 
 def test_she_takes_it_back(site):
@@ -147,7 +175,13 @@ def test_the_interface_for_programs(site):
     assert ask("luc").status_code == 404
     done = ask("dr.petit", body=good)
     assert done.status_code == 200
-    assert (done.json()["value"], done.json()["changed"], done.json()["version"]) == (1.25, True, 1)
+    # The engine hears of it a moment later; until then what held before is in force.
+    assert (done.json()["value"], done.json()["changed"], done.json()["version"]) == (2.0, True, 1)
+    assert done.json()["waiting"]["value"] == 1.25
+    assert done.json()["waiting"]["origin"].startswith("patient, dr.petit, ")
+    goes(site)
+    (now_so,) = [each for each in ask("marie").json() if each["name"] == "gain_3d_kg"]
+    assert (now_so["value"], now_so["waiting"]) == (1.25, None)
     for body, status, kind in (
         (good, 409, "changed"),
         (good | {"value": 7, "version": 1}, 409, "refused"),
@@ -165,7 +199,8 @@ def test_the_interface_for_programs(site):
     )
     assert found["dry_weight_kg"]["value"] is None
     back = ask("dr.petit", body={"value": None, "reason": "essai terminé", "version": 1}).json()
-    assert (back["value"], back["changed"], back["version"]) == (2.0, False, 2)
+    assert (back["value"], back["changed"], back["version"]) == (1.25, False, 2)
+    assert back["waiting"]["value"] == 2.0
 
 
 def kept(folder, readings):
@@ -193,6 +228,7 @@ def test_the_limit_in_force_is_drawn_from_when_it_was(site):
     kept(site.site.history, readings)
     with site.client("dr.petit") as client:
         assert send(site, client, 7, "systolic_low", value="100").status_code == 303
+        goes(site)
         page = client.get("/patients/P7").text
         drawn = client.get("/patients/P7/courbes/systolic.json").json()["limits"]
         weight = client.get("/patients/P7/courbes/weight.json").json()["limits"]

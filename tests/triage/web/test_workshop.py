@@ -191,7 +191,13 @@ def test_two_answer_for_it_it_is_in_force_and_taken_back(atelier):
         shadow = roy.get(f"/atelier/propositions/{number}").text
         assert re.search(r"<h2>Dans l’ombre du \d\d/\d\d/\d{4} \d\d:\d\d au ", shadow)
         assert '<span class="tag">dans l’ombre</span>' not in roy.get("/atelier").text
-        assert re.search(r"À \d+ patients sur 16", roy.get(f"/atelier/propositions/{number}").text)
+        page = roy.get(f"/atelier/propositions/{number}").text
+        assert "À 0 patients sur 16." in page
+        assert "Pas encore transmise pour 16 patients : ce qui valait avant y vaut encore.</p>" in page
+        outgoing.sent(atelier.queue.engine, [each.id for each in letters], 1)
+        page = roy.get(f"/atelier/propositions/{number}").text
+        assert "À 16 patients sur 16." in page
+        assert "Pas encore transmise" not in page
         shown = petit.get(f"/atelier/{HEART}?cellule=Nord").text
         assert "dr.petit et dr.roy" in shown
         assert 'value="1,5"' in re.search(r'<input id="l_gain_3d_kg".*?>', shown)[0]

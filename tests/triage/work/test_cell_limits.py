@@ -1,6 +1,8 @@
 """A cell's limit reaches each of its patients, once, whenever they come; and leaves them when they leave."""
 
+import contextlib
 import threading
+from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -8,17 +10,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.courier import Courier, Held
 from engine.enrolment import Enrolled
 from engine.load import load
 from ingest.decode import act_of
+from kernels.reading import FUTURE_MS
 from rules.limits import LimitBook
 from triage import database, store
 from triage.work import cell_limits, cells, outgoing
+from triage.work.cell_limits import Waits
 from triage.work.limits import LimitDesk
+from triage.work.states import MoveError
 from triage.work.tables import PROPOSAL
 
 HEART, COVID = "insuffisance_cardiaque", "covidom"
 NOW = 1_764_252_000_000  # 27/11/2025 15:00 in Paris
+HOUR = 3_600_000
 DAY = 86_400_000
 AGAIN = 30 * DAY
 LIMIT = "gain_3d_kg"
@@ -99,6 +106,21 @@ class Made:
         acts = [act_of(batch, row) for row in range(len(batch))]
         return {batch.patient_id(row): act.milli if act.verb == 4 else None for row, act in enumerate(acts)}
 
+    def carry(self):
+        """Let the courier bring what can go to the line; give how much it was, and what waits."""
+        one = Courier(outgoing.Outbox(self.engine), self, lambda: self.at)
+        brought = one.deliver()
+        return brought, one.held
+
+    def append_many(self, entries):
+        """Be the courier's log: what the line refuses is what it must not be given."""
+        said = [(self.offset + k, at, source, body) for k, (source, body, at) in enumerate(entries)]
+        self.offset += len(said)
+        batch, refused = self.decoder.decode(said)
+        assert not len(refused)
+        self.line.process(batch, refused, np.array([each[1] for each in said], np.int64))
+        return [SimpleNamespace(result=lambda: None) for _ in said]
+
     def heard(self, patient, name=LIMIT):
         """Value and origin that the engine goes by."""
         (shard,) = self.line.shards
@@ -113,6 +135,12 @@ class Made:
         """Value and origin that the page shows."""
         standings = self.desk.in_force(patient, cell, self.protocol)
         return next((each.value, each.origin) for each in standings if each.limit.name == name)
+
+    def waits(self, patient, cell, name=LIMIT):
+        """Value that the page shows as waiting, and when it may go."""
+        standings = self.desk.in_force(patient, cell, self.protocol)
+        waits = next(each.waits for each in standings if each.limit.name == name)
+        return waits and (waits.value, waits.begins_ms)
 
 
 @pytest.fixture
@@ -154,6 +182,10 @@ def test_the_page_shows_what_was_told_and_not_what_will_be(made):
     made.enrol(P1="Nord")
     made.put("Nord", 1.5)
     assert made.shown("P1", "Nord") == (2.0, "défaut du protocole [S17 S18]")
+    made.teller.tell(made.at)
+    # Told is not heard: it is in the outbox.
+    assert made.shown("P1", "Nord") == (2.0, "défaut du protocole [S17 S18]")
+    assert made.waits("P1", "Nord") == (1.5, made.at - FUTURE_MS)
     assert made.desk.of_cell("Nord", made.protocol)[1].value == 1.5
     assert cell_limits.reached(made.engine, "Nord", HEART, [LIMIT]) == (0, 1)
     made.tell()
@@ -258,9 +290,68 @@ def test_a_patients_own_limit_wins_in_the_page_as_in_the_engine(made):
     assert [value for _, value in made.desk.steps("P0", "Nord", made.protocol, LIMIT)] == [3.5]
 
 
+def test_a_clock_that_was_ahead_and_is_corrected_makes_a_limit_wait_and_the_pages_say_so(made):
+    """The act is dated after the one before it, thus ahead: the line would refuse it, and go by the one before."""
+    made.enrol(P1="Nord", P2="Nord")
+    made.at = NOW + HOUR
+    made.put("Nord", 1.5)
+    made.tell()
+    ahead = made.at
+    made.at = NOW + 60_000
+    made.put("Nord", 3.0)
+    assert made.teller.tell(made.at) == 2
+    begins = ahead + 1 - FUTURE_MS
+    for _ in range(2):  # tried again and again
+        assert made.carry() == (0, Held(2, ahead + 1, ahead + 1))
+        assert made.heard("P1") == made.shown("P1", "Nord") == (1.5, "cellule, a et b, 27/11/2025 : essai")
+        assert cell_limits.reached(made.engine, "Nord", HEART, [LIMIT]) == (0, 2)
+        assert cell_limits.waits(made.engine, "Nord", HEART, [LIMIT]) == Waits(2, begins)
+        assert made.waits("P1", "Nord") == (3.0, begins)
+        assert [value for _, value in made.desk.steps("P1", "Nord", made.protocol, LIMIT)] == [2.0, 1.5]
+        assert made.teller.tell(made.at) == 0
+    # What else is done meanwhile for another patient goes.
+    made.enrol(P3="Nord")
+    assert made.teller.tell(made.at) == 1
+    assert made.carry()[0] == 1
+    assert made.heard("P3")[0] == made.shown("P3", "Nord")[0] == 3.0
+    assert cell_limits.reached(made.engine, "Nord", HEART, [LIMIT]) == (1, 3)
+    made.at = begins - 1
+    assert made.carry()[0] == 0
+    made.at = begins
+    assert made.carry() == (2, None)
+    assert made.heard("P1") == made.shown("P1", "Nord") == (3.0, "cellule, a et b, 27/11/2025 : essai")
+    assert cell_limits.reached(made.engine, "Nord", HEART, [LIMIT]) == (3, 3)
+    assert cell_limits.waits(made.engine, "Nord", HEART, [LIMIT]) is None
+    assert made.waits("P1", "Nord") is None
+
+
+def test_a_patients_own_limit_waits_in_the_same_way(made):
+    made.enrol(P1="Nord", P2="Nord")
+    made.at = ahead = NOW + HOUR
+    made.desk.change("P1", HEART, LIMIT, 1.0, "essai du matin", "a")
+    assert made.carry()[0] == 1
+    made.at = NOW + 60_000
+    made.desk.change("P1", HEART, LIMIT, 2.5, "essai du soir", "a")
+    made.desk.change("P2", HEART, LIMIT, 2.5, "essai du soir", "a")
+    begins = ahead + 1 - FUTURE_MS
+    assert made.carry() == (1, Held(1, ahead + 1, ahead + 1))
+    assert made.heard("P1") == made.shown("P1", "Nord") == (1.0, "patient, a, 27/11/2025 : essai du matin")
+    assert made.heard("P2")[0] == made.shown("P2", "Nord")[0] == 2.5
+    assert made.waits("P1", "Nord") == (2.5, begins)
+    # Nor does what is decided for the cell overtake it.
+    made.put("Nord", 3.0)
+    made.teller.tell(made.at)
+    assert made.carry()[0] == 1
+    assert cell_limits.waits(made.engine, "Nord", HEART, [LIMIT]) == Waits(1, begins)
+    assert made.waits("P1", "Nord") == (2.5, begins)
+    made.at = begins
+    assert made.carry() == (2, None)
+    assert made.heard("P1") == made.shown("P1", "Nord") == (2.5, "patient, a, 27/11/2025 : essai du soir")
+    assert made.waits("P1", "Nord") is None
+
+
 def test_more_patients_than_one_transaction_takes(made, monkeypatch):
     monkeypatch.setattr(cell_limits, "AT_ONCE", 7)
-    monkeypatch.setattr(cell_limits, "_A_BODY", 3)
     made.enrol(**{f"P{k}": "Nord" for k in range(20)})
     made.put("Nord", 1.5)
     told = [made.tell() for _ in range(4)]
@@ -288,6 +379,9 @@ def test_a_kill_between_the_queue_and_the_log_loses_nothing(made, monkeypatch):
 
 
 MOVES = st.one_of(
+    st.tuples(st.just("carry"), st.none(), st.none()),
+    st.tuples(st.just("clock"), st.none(), st.sampled_from((-2 * HOUR, -60_000, HOUR))),
+    st.tuples(st.just("own"), st.sampled_from(("P1", "P2", "P3")), st.sampled_from((1.2, 2.5, 4.0))),
     st.tuples(st.just("put"), st.sampled_from(("Nord", "Sud")), st.sampled_from((1.0, 1.5, 3.0, None))),
     st.tuples(st.just("enrol"), st.sampled_from(("P1", "P2", "P3")), st.sampled_from(("Nord", "Sud", "Est"))),
     st.tuples(st.just("tell"), st.none(), st.none()),
@@ -309,11 +403,24 @@ def test_whatever_happens_the_engine_goes_by_what_the_page_shows(tmp_path_factor
                 where[a] = b
                 made.enrol(**{a: b})
             elif what == "tell":
-                made.tell()
-            else:
+                made.teller.tell(made.at)
+            elif what == "carry":
+                made.carry()
+            elif what == "own" and a in where:
+                with contextlib.suppress(MoveError):  # it is that already
+                    made.desk.change(a, HEART, LIMIT, b, "essai", "a")
+            elif what in {"pass", "clock"}:
                 made.at += b
-        (shard,) = made.line.shards
-        known = set(shard.state.patient_ids(np.arange(shard.state.used)))
+            (shard,) = made.line.shards
+            known = set(shard.state.patient_ids(np.arange(shard.state.used)))
+            for patient, cell in where.items():
+                value = made.heard(patient)[0] if patient in known else 2.0
+                assert value == made.shown(patient, cell)[0]
+        # Once every clock has caught up, all that was decided holds.
+        made.at += DAY
+        while made.teller.tell(made.at):
+            pass
+        while made.carry()[0]:
+            pass
         for patient, cell in where.items():
-            value = made.heard(patient)[0] if patient in known else 2.0
-            assert value == made.shown(patient, cell)[0]
+            assert made.waits(patient, cell) is None

@@ -1,5 +1,6 @@
 """A patient: lines, thread, curves, limits, and who it is; every look is noted."""
 
+import math
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -30,17 +31,41 @@ class Curve(Model):
     late: list[bool] = Field(description="came too late to count")
 
 
+class WaitingLimit(Model):
+    """What was decided of a limit and the engine has not heard yet."""
+
+    value: float | None
+    origin: str
+    begins: str = Field(description="when it may go, later than now where a clock was ahead")
+
+
 class PatientLimit(Limit):
     """A limit in force for a patient."""
 
     protocol: str
     changed: bool = Field(description="by a person, for this patient: can be taken back")
     version: int = Field(description="how often it was changed")
+    waiting: WaitingLimit | None = Field(
+        description="what holds as soon as the engine has heard of it, a moment after a change; null: nothing waits"
+    )
 
     @classmethod
     def of_patient(cls, protocol: str, standing: Standing) -> "PatientLimit":
         """Make it of a limit in force."""
-        return cls.of(standing, protocol=protocol, changed=standing.changed, version=standing.version)
+        waits = standing.waits
+        return cls.of(
+            standing,
+            protocol=protocol,
+            changed=standing.changed,
+            version=standing.version,
+            waiting=None
+            if waits is None
+            else WaitingLimit(
+                value=waits.value if math.isfinite(waits.value) else None,
+                origin=waits.origin,
+                begins=iso(waits.begins_ms),
+            ),
+        )
 
 
 class ChangeLimit(Model):

@@ -202,9 +202,17 @@ def _body(name: str) -> dict[str, Any]:
 def _in_whole(site: Site, each: Proposal) -> ProposedInWhole:
     whom = proposed.concerned(site, each)
     told = proposed.reached(site, each)
+    waits = proposed.waits(site, each)
     return ProposedInWhole.of(
         each,
         site.protocol(each.protocol),
         concerned=None if whom is None else Concerned(patients=whom.patients, own=whom.own),
-        reached=None if told is None else Reached(told=told[0], patients=told[1]),
+        reached=None
+        if told is None
+        else Reached(
+            told=told[0],
+            patients=told[1],
+            waiting=waits.patients if waits is not None else 0,
+            begins=iso(waits.begins_ms) if waits is not None else None,
+        ),
     )

@@ -260,6 +260,10 @@ class Reached(Model):
 
     told: int
     patients: int
+    waiting: int = Field(description="of how many it waits in the outbox: what held before still does")
+    begins: str | None = Field(
+        description="when the last of these may go, later than now where a clock was ahead; null: none waits"
+    )
 
 
 class ProposedInWhole(Proposed):

@@ -50,6 +50,7 @@ def routes(site: Site) -> APIRouter:
             **facts(each),
             Stage=Stage,
             reached=proposed.reached(site, each),
+            waits=proposed.waits(site, each),
             shadow=shadow,
             problem=problem,
             wrong=wrong,
