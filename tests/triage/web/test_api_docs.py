@@ -73,7 +73,7 @@ def test_an_alert_from_the_list_to_its_end(site):
 
 
 def test_limits_of_a_cell_from_the_trial_to_their_end(atelier):
-    steps = steps_after("what is signed holds a moment later.")
-    assert taken(atelier, steps, "", ["number"]) == 8
+    steps = steps_after("each with a token of their own.")
+    assert taken(atelier, steps, "", ["number"]) == 7
     # No other example of requests stands there that nothing runs.
-    assert len(re.findall(r"^(?:\S+: )?(?:GET|POST) +/", DOCS, re.MULTILINE)) == 8 + 8
+    assert len(re.findall(r"^(?:\S+: )?(?:GET|POST) +/", DOCS, re.MULTILINE)) == 8 + 7
