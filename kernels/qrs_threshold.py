@@ -7,7 +7,9 @@
 - when no beat came for 1.5 mean RR intervals, the highest candidate since is looked at again with 0.7 of the
   threshold (search-back, both papers). Deviation: a candidate is looked at again at the latest 0.9 s after it
   happened, so that every beat is decided within 1 s, and after 2.5 s without a beat the threshold is a
-  quarter: a lead whose amplitude drops must not stay silent.
+  quarter: a lead whose amplitude drops must not stay silent. Where no beat followed it by then and noise is
+  low, 0.65 of the threshold will do from 430 ms after the last beat on, where T waves are over: early beats may be
+  wide and low, and a pause follows them.
 """
 
 import numpy as np
@@ -56,6 +58,8 @@ _LATE_S = 2.5
 _LATE_SHARE = 0.25
 _AGE_S = 0.9
 _AGE_RR = 0.35  # a candidate judged by age alone is as much of an RR after the last beat: T waves are earlier
+_ALONE_S = 0.43  # what no beat follows is no T wave, so long after the last beat
+_ALONE_SHARE = 0.65
 _END_RR = 0.9  # the same where the segment ends: nothing that follows can outdo what is not a beat
 
 
@@ -120,6 +124,11 @@ def look_back(state: F64, coeffs: F64, ended: Flag) -> int:
         if state[S_CAND_J + i] - last > _BACK_S * work and h > least and h > height:
             height = h
             best = i
+    alone = aged and not ended and state[S_CAND_J] - last > _ALONE_S * work
+    if best < 0 and alone and refused_share(state) <= qrs_noise_mode.NOISY:
+        best = 0 if state[S_CAND_H] > max(_threshold(state) * _ALONE_SHARE, LEVEL_UV) else -1
+        # So low a beat is of another form: it says nothing of the height of the usual ones.
+        height = median8(state, S_BEATS)
     if best >= 0:
         if share == _LATE_SHARE:
             # The amplitude has dropped: levels follow at once, not after four more such beats.
