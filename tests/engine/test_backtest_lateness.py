@@ -129,7 +129,9 @@ def test_a_file_says_that_it_cannot_tell_and_shows_what_delays_would_do(tmp_path
     assert "lateness: had 20 % come late, by 12 h in the median" in said
     assert f"  outcomes caught: {late.whole.caught}, of {tried.base.whole.caught} without lateness" in said
     write_report(tried, tmp_path / "tried.html")
-    assert "Si 20 % des mesures arrivaient en retard" in (tmp_path / "tried.html").read_text(encoding="utf-8")
+    assert "Si 20\N{NO-BREAK SPACE}% des mesures arrivaient en retard" in (tmp_path / "tried.html").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_what_may_be_asked():
