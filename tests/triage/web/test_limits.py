@@ -41,7 +41,7 @@ def test_a_cardiologist_changes_it_and_everybody_of_the_cell_sees_who_did(site):
         page = client.get("/patients/P0").text
         now_so = r"2\s?kg</td><td>défaut du protocole [^<]*<p class=.notice notice-warn.>"
         waits = (
-            r"Pas encore transmise : 1,5\s?kg \(patient, dr.petit, \d\d/\d\d/\d{4} : poids sec revu\)\.</p>"
+            r"Pas encore transmise\s: 1,5\s?kg \(patient, dr.petit, \d\d/\d\d/\d{4} : poids sec revu\)\.</p>"
         )
         assert re.search(now_so + waits, page)
         goes(site)
@@ -64,7 +64,7 @@ def test_what_was_dated_by_a_clock_ahead_is_said_to_wait_until_when(site, monkey
         when = re.escape(site.site.words.moment(ahead - 300_000))
         for path in ("/patients/P15", PATH.format(15, "gain_3d_kg")):
             page = client.get(path).text
-            assert re.search(r"Pas encore transmise : 1,5\s?kg \(patient, dr.petit, ", page)
+            assert re.search(r"Pas encore transmise\s: 1,5\s?kg \(patient, dr.petit, ", page)
             assert re.search(rf"Datée par une horloge en avance, elle part le {when} au plus tôt\.", page)
             assert re.search(r"2\s?kg</(td|strong)>", page)
         goes(site)

@@ -193,7 +193,9 @@ def test_two_answer_for_it_it_is_in_force_and_taken_back(atelier):
         assert '<span class="tag">dans l’ombre</span>' not in roy.get("/atelier").text
         page = roy.get(f"/atelier/propositions/{number}").text
         assert "À 0 patients sur 16." in page
-        assert "Pas encore transmise pour 16 patients : ce qui valait avant y vaut encore.</p>" in page
+        assert (
+            typeset("Pas encore transmise pour 16 patients : ce qui valait avant y vaut encore.</p>") in page
+        )
         outgoing.sent(atelier.queue.engine, [each.id for each in letters], 1)
         page = roy.get(f"/atelier/propositions/{number}").text
         assert "À 16 patients sur 16." in page
