@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 from bridge_process import body, logged, until_logged
-from mosquitto import Mosquitto, free_port, program, until
+from mosquitto import Mosquitto, program, until
 
+from bench.redis_server import free_port
 from ingest.bridges.mqtt import MESSAGE_BYTES
 from ingest.sources import Limits
 
