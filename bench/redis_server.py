@@ -1,21 +1,35 @@
 """A redis-server in a folder and on a port of its own, that can be killed, stopped, started again and set otherwise."""
 
+import secrets
 import shutil
 import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 import redis
 
-__all__ = ["PROGRAM", "Server"]
+__all__ = ["PROGRAM", "Server", "free_port"]
 
 PROGRAM = shutil.which("redis-server")
 """None where there is none: ``make servers``."""
 
 _UP_S = 30.0
+
+
+def free_port() -> int:
+    """Give a port for a server that is ended and started again on it.
+
+    Below those that the system gives out by itself (from 32,768): one of these could be another's meanwhile.
+    """
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as free, suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
 
 
 class Server:
@@ -30,9 +44,7 @@ class Server:
     """
 
     def __init__(self, folder: Path, *options: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         self.folder = folder
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._options = options

@@ -5,6 +5,7 @@ import json
 import queue
 import threading
 import time
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -74,8 +75,8 @@ class Site:
         return len(self._streams)
 
     def cut(self):
-        self.live = False
         with self._lock:
+            self.live = False
             for stream in self._streams:
                 stream.put(None)
 
@@ -97,28 +98,33 @@ class Site:
             patient={"id": "pa1", "name": "Mme DURAND Jeanne", "age": 78, "phone": "06 12 34 56 78"},
         )
 
-    def stream(self, write):
-        """Send events to one page until the stream is cut or the page has gone."""
+    @contextmanager
+    def listening(self):
+        """Keep the events of one page from now on, before it is told that it hears; None where the streams are cut."""
         events = queue.SimpleQueue()
         with self._lock:
-            self._streams.add(events)
+            live = self.live
+            if live:
+                self._streams.add(events)
         try:
-            write("retry: 300\n\n")
-            while True:
-                try:
-                    event = events.get(timeout=self.heartbeat_s)
-                except queue.Empty:
-                    event = (
-                        f"event: heartbeat\ndata: {json.dumps({'now_ms': time.time_ns() // 1_000_000})}\n\n"
-                    )
-                if event is None:
-                    return
-                write(event)
+            yield events if live else None
         except (BrokenPipeError, ConnectionResetError):
             return
         finally:
             with self._lock:
                 self._streams.discard(events)
+
+    def stream(self, events, write):
+        """Send events to one page until the stream is cut or the page has gone."""
+        write("retry: 300\n\n")
+        while True:
+            try:
+                event = events.get(timeout=self.heartbeat_s)
+            except queue.Empty:
+                event = f"event: heartbeat\ndata: {json.dumps({'now_ms': time.time_ns() // 1_000_000})}\n\n"
+            if event is None:
+                return
+            write(event)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -159,20 +165,20 @@ class Handler(BaseHTTPRequestHandler):
             self.answer("", status=303, Location="/file")
 
     def events(self):
-        if not self.site.live:
-            self.answer("", status=503 if self.site.signed_in else 401)
-            return
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Cache-Control", "no-store")
-        self.end_headers()
-
         def write(text):
             self.wfile.write(text.encode())
             self.wfile.flush()
 
-        self.site.stream(write)
-        self.close_connection = True
+        with self.site.listening() as events:
+            if events is None:
+                self.answer("", status=503 if self.site.signed_in else 401)
+                return
+            self.close_connection = True
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.send_header("Cache-Control", "no-store")
+            self.end_headers()
+            self.site.stream(events, write)
 
     def counts(self):
         if self.site.signed_in:

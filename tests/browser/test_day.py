@@ -9,7 +9,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.sync_api import expect
+from waiting import live
 
+from bench.redis_server import free_port
 from engine.courier import Courier
 from engine.durable import DurableLine, Upkeep
 from engine.load import load
@@ -24,7 +26,6 @@ pages = importlib.util.module_from_spec(_spec)
 sys.modules["served_pages"] = pages
 _spec.loader.exec_module(pages)
 
-pytestmark = pytest.mark.timeout(120)
 MINUTE = 60_000
 
 
@@ -48,10 +49,6 @@ def signed_in(site, page):
         return opened
 
     return signed_in
-
-
-def live(page):
-    expect(page.locator("#link")).to_have_attribute("data-state", "live")
 
 
 def row(page, episode):
@@ -211,14 +208,15 @@ def test_without_scripts_it_works_less_live(site, signed_in):
 
 def test_a_connection_that_is_lost_is_said_and_comes_back(tmp_path, page):
     url = f"sqlite:///{tmp_path / 'queue.sqlite'}"
-    with pages.serving(url, tmp_path) as made:
+    port = free_port()
+    with pages.serving(url, tmp_path, port=port) as made:
         opened = page(f"{made.address}/connexion", forgive="Failed to load|ERR_")
         opened.fill("#login", "marie")
         opened.fill("#password", pages.PASSWORD)
         opened.keyboard.press("Enter")
         live(opened)
     expect(opened.locator("#lost")).to_contain_text("Connexion perdue depuis")
-    with pages.serving(url, tmp_path, port=int(made.address.rpartition(":")[2])) as made:
+    with pages.serving(url, tmp_path, port=port) as made:
         expect(opened.locator("#lost")).to_be_hidden()
         live(opened)
         made.opened("P1", ago_min=0)

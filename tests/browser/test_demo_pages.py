@@ -75,14 +75,14 @@ def test_from_the_demonstration_to_a_closed_rouge(page, tmp_path):
         expect(closed).to_contain_text("marie : conseil donné")
         # What was closed on the page reaches the line through its log, and comes back.
         with store.open(tmp_path / "kept" / "queue.sqlite") as queue:
-            until = time.monotonic() + 60
+            until = time.monotonic() + 120
             while time.monotonic() < until and (
                 outgoing.waiting(queue.engine) or not said_closed(queue, patient)
             ):
                 time.sleep(0.05)
     finally:
         demo.send_signal(signal.SIGINT)
-        out, _ = demo.communicate(timeout=60)
+        out, _ = demo.communicate(timeout=300)
     assert demo.returncode == 0
     with store.open(tmp_path / "kept" / "queue.sqlite") as queue:
         assert outgoing.waiting(queue.engine) == []

@@ -6,7 +6,6 @@ import pytest
 
 import vigie
 
-pytestmark = pytest.mark.timeout(180)
 HEART = "insuffisance_cardiaque"
 
 # What reaches beyond the window, or beyond its own box, and in nothing that scrolls.

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from playwright.sync_api import expect
+from waiting import wait_until
 
 from engine.courier import Courier
 from engine.durable import DurableLine, Upkeep
@@ -25,7 +26,6 @@ pages = importlib.util.module_from_spec(_spec)
 sys.modules["served_pages_of_workshop"] = pages
 _spec.loader.exec_module(pages)
 
-pytestmark = pytest.mark.timeout(120)
 HEART = "insuffisance_cardiaque"
 HOUR = 3_600_000
 PATIENTS = [*patient_ids(np.arange(20)), "P9000001"]
@@ -82,13 +82,15 @@ def weighed(site, before, after):
 
 
 def expect_in_force(page):
+    # The signature itself first: a page that is loaded anew while it is sent would not send it.
+    page.wait_for_url(re.compile(r"/atelier/propositions/\d+$"))
     tag = page.locator("h1 .tag")
-    for _ in range(40):
-        if tag.inner_text() == "en vigueur":
-            break
-        page.wait_for_timeout(100)
+
+    def in_force():
         page.reload()
-    expect(tag).to_have_text("en vigueur")
+        return tag.inner_text() == "en vigueur"
+
+    wait_until(page, in_force)
 
 
 def test_from_a_trial_to_the_next_alert(site, signed_in, shot, axe):

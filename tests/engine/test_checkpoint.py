@@ -313,19 +313,41 @@ def test_an_error_in_the_midst_of_writing(tmp_path, put, monkeypatch):
 # ---- beside the line
 
 
-def test_the_line_may_write_at_once(tmp_path, monkeypatch):
-    arrays = {"x": np.zeros(1_000_000, np.int64)}
+@pytest.fixture
+def standing(monkeypatch, tmp_path_factory):
+    """Let the child stand before it writes, until it is told to go on."""
+    folder = tmp_path_factory.mktemp("standing")
+    reached, free = folder / "reached", folder / "free"
     real = os.posix_fallocate
 
-    def slowly(*args):  # in the child: the line has changed everything before it starts
-        time.sleep(0.2)
+    def stand(*args):
+        reached.touch()
+        while not free.exists():
+            time.sleep(0.005)
         real(*args)
 
-    monkeypatch.setattr(os, "posix_fallocate", slowly)
+    monkeypatch.setattr(os, "posix_fallocate", stand)
+
+    class Standing:
+        def wait(self):
+            end = time.monotonic() + 60
+            while not reached.exists():
+                assert time.monotonic() < end
+                time.sleep(0.005)
+
+        go_on = staticmethod(free.touch)
+
+    yield Standing()
+    free.touch()
+
+
+def test_the_line_may_write_at_once(tmp_path, standing):
+    arrays = {"x": np.zeros(1_000_000, np.int64)}
     writing = write_beside(tmp_path, HEADER, arrays)
-    arrays["x"] += 1
+    arrays["x"] += 1  # the line has changed everything before the child writes
     assert not writing.poll()
     assert newest_good(tmp_path) == (None, [])
+    standing.go_on()
     assert writing.wait(60)
     assert writing.poll()
     assert not newest_good(tmp_path)[0].arrays["x"].any()
@@ -360,10 +382,10 @@ def test_who_was_replaced_commits_nothing(tmp_path, monkeypatch, inline):
     assert not list(tmp_path.glob("*.tmp"))
 
 
-def test_waiting_ends(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "posix_fallocate", lambda *_: time.sleep(0.3))
+def test_waiting_ends(tmp_path, standing):
     writing = write_beside(tmp_path, HEADER, state())
     assert not writing.wait(0.01)
+    standing.go_on()
     assert writing.wait(60)
 
 
@@ -416,24 +438,18 @@ def test_many_shards_at_once_among_busy_threads(tmp_path):
     assert gc.isenabled()
 
 
-def test_the_child_lets_go_of_what_the_parent_holds(tmp_path, monkeypatch):
+def test_the_child_lets_go_of_what_the_parent_holds(tmp_path, standing):
     # The log's lock above all: a child that outlives a killed line must not keep the next one from starting.
     lock = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    real = os.posix_fallocate
-
-    def slowly(*args):
-        time.sleep(0.3)
-        real(*args)
-
-    monkeypatch.setattr(os, "posix_fallocate", slowly)
     writing = write_beside(tmp_path, HEADER, state())
-    time.sleep(0.1)
+    standing.wait()
     os.close(lock)
     again = os.open(tmp_path / "lock", os.O_RDWR)
     fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.close(again)
     assert not writing.poll()
+    standing.go_on()
     assert writing.wait(60)
 
 
@@ -445,12 +461,13 @@ import numpy as np
 from engine.checkpoint import Header, write, write_beside
 folder = Path(sys.argv[1])
 write(folder, Header(0, 1, 1, "k", "p"), {})
-real = os.fsync
-def slowly(fd):
+real, line = os.fsync, os.getpid()
+def until_the_line_is_gone(fd):
     real(fd)
     Path(folder, "filled").touch()
-    time.sleep(0.5)
-os.fsync = slowly
+    while os.getppid() == line:
+        time.sleep(0.01)
+os.fsync = until_the_line_is_gone
 write_beside(folder, Header(0, 1, 2, "k", "p"), {"x": np.arange(10)})
 while not Path(folder, "filled").exists():
     time.sleep(0.01)
@@ -460,7 +477,7 @@ time.sleep(60)
     with subprocess.Popen([sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE, text=True) as line:
         assert line.stdout.readline() == "now\n"
         line.kill()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while list(tmp_path.glob("*.tmp")) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert newest_good(tmp_path)[0].offset == 1
@@ -493,7 +510,10 @@ while True:
 """
     rng = np.random.default_rng(5)
     said = 0
-    for _ in range(6):
+    # Six, and more where the disk is so slow that hardly any was written.
+    for number in range(60):
+        if number >= 6 and said > 5:
+            break
         with subprocess.Popen(
             [sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE, text=True
         ) as line:

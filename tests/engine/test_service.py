@@ -1,6 +1,7 @@
 """The service as an operator runs it: a process that is started, stopped, killed and started again."""
 
 import errno
+import io
 import json
 import os
 import queue
@@ -11,12 +12,13 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 
 import httpx
 import pytest
 
 import triage.store
+import vigie
 from engine.config import load
 from engine.service import Service
 from ingest import packet
@@ -95,7 +97,7 @@ def key_of(folder, name="gw"):
 
 def send(url, key, body, **options):
     headers = {"Authorization": f"Bearer {key}"}
-    return httpx.post(url + "/v1/packets", content=body, headers=headers, timeout=30, **options)
+    return httpx.post(url + "/v1/packets", content=body, headers=headers, timeout=60, **options)
 
 
 def gain(patient, first=0):
@@ -108,10 +110,15 @@ def gain(patient, first=0):
     )
 
 
-def wait_for(url, what, seconds=30):
+def get(url):
+    """A service that has just started answers late where others use the machine."""
+    return httpx.get(url, timeout=60)
+
+
+def wait_for(url, what, seconds=60):
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        standing = httpx.get(url + "/readyz", timeout=10).json()
+        standing = get(url + "/readyz").json()
         if what(standing):
             return standing
         time.sleep(0.05)
@@ -119,16 +126,26 @@ def wait_for(url, what, seconds=30):
 
 
 def queue_of(folder):
-    done = subprocess.run(
-        [sys.executable, "-m", "vigie", "queue", "--queue", str(folder / "queue.sqlite"), "--json"],
-        capture_output=True,
-        check=True,
-        text=True,
-    )
+    """What ``vigie queue --json`` prints; in this process, whose start would take longer than all the rest."""
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        vigie.app(["queue", "--queue", str(folder / "queue.sqlite"), "--json"], standalone_mode=False)
     # Time left depends on when it is asked.
     return [
-        {name: value for name, value in line.items() if name != "left_s"} for line in json.loads(done.stdout)
+        {name: value for name, value in line.items() if name != "left_s"}
+        for line in json.loads(printed.getvalue())
     ]
+
+
+def queue_with(folder, *patients, seconds=60):
+    """The queue, once it has lines of these patients: the line has gone on before the queue has its rows."""
+    until = time.monotonic() + seconds
+    while True:
+        lines = queue_of(folder)
+        if {line["patient"] for line in lines} == set(patients):
+            return lines
+        assert time.monotonic() < until, lines
+        time.sleep(0.05)
 
 
 def test_from_a_body_to_the_queue_and_on_after_each_end(tmp_path):
@@ -137,7 +154,7 @@ def test_from_a_body_to_the_queue_and_on_after_each_end(tmp_path):
     with started(folder) as service:
         assert send(service.url, key, gain("P1")).json()["accepted"] == 4
         wait_for(service.url, lambda standing: standing["ready"] and not standing["lag_entries"])
-        assert {line["patient"] for line in queue_of(folder)} == {"P1"}
+        queue_with(folder, "P1")
         assert service.end() == 0
     assert "no checkpoint; 0 entries" in service.output
     before = queue_of(folder)
@@ -149,21 +166,20 @@ def test_from_a_body_to_the_queue_and_on_after_each_end(tmp_path):
     with started(folder) as service:
         assert re.search(r"checkpoint at offset \d+; [1-9]\d* entries", service.output)
         wait_for(service.url, lambda standing: standing["ready"] and not standing["lag_entries"])
-        after = queue_of(folder)
-        assert {line["patient"] for line in after} == {"P1", "P2"}
+        after = queue_with(folder, "P1", "P2")
         assert [line for line in after if line["patient"] == "P1"] == before
         assert (
             send(service.url, key, gain("P2")).json()["accepted"] == 4
         )  # intake forgot them, the engine did not
         wait_for(service.url, lambda standing: not standing["lag_entries"])
-        text = httpx.get(service.url + "/metrics").text
+        text = get(service.url + "/metrics").text
         assert 'vigie_packets_total{outcome="duplicate",source="gw"} 4.0' in text
         assert "vigie_accounts_balanced 1.0" in text
         assert service.end(signal.SIGINT) == 0
     assert queue_of(folder) == after
 
 
-def shown(queue, seconds=20):
+def shown(queue, seconds=60):
     """The open lines, once there are any: the line has gone on before the queue has its rows."""
     until = time.monotonic() + seconds
     while not (lines := queue.queue()) and time.monotonic() < until:
@@ -189,11 +205,11 @@ def test_what_a_nurse_closes_the_engine_knows_and_says_anew_what_comes_after(tmp
         for line in opened:
             desk.claim(line.id, "marie")
             desk.close(line.id, "marie", Reason.TREATED)
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while outgoing.waiting(queue.engine) and time.monotonic() < until:
             time.sleep(0.05)
         wait_for(service.url, lambda standing: not standing["lag_entries"])
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while time.monotonic() < until:
             kinds = {line.id: [said.kind for said in queue.log(line.id)] for line in opened}
             if all(said[-1] == "closed" for said in kinds.values()):
@@ -211,7 +227,7 @@ def test_what_a_nurse_closes_the_engine_knows_and_says_anew_what_comes_after(tmp
         assert again
         assert not {line.id for line in again} & set(kinds)
         assert audit.verify(queue.engine).problem == ""
-        text = httpx.get(service.url + "/metrics").text
+        text = get(service.url + "/metrics").text
         assert f'vigie_packets_total{{outcome="applied",source="cell"}} {len(opened)}.0' in text
         assert service.end() == 0
 
@@ -223,7 +239,7 @@ def test_messages_for_programs_hold_no_secret_and_no_patient(tmp_path):
         send(service.url, key, gain("PATIENTXYZ") + b"\xc1")
         send(service.url, key[:-1] + "!", gain("PATIENTXYZ"))
         wait_for(service.url, lambda standing: not standing["lag_entries"])
-        text = httpx.get(service.url + "/metrics").text
+        text = get(service.url + "/metrics").text
         service.end()
     for line in service.lines:
         if line.startswith("{"):
@@ -250,7 +266,9 @@ def test_tls(tmp_path):
         import ssl
 
         context = ssl.create_default_context(cafile=str(certificate))
-        answer = httpx.post(service.url + "/v1/packets", content=gain("P1"), headers=headers, verify=context)
+        answer = httpx.post(
+            service.url + "/v1/packets", content=gain("P1"), headers=headers, verify=context, timeout=60
+        )
         assert answer.json()["accepted"] == 4
         with pytest.raises(httpx.HTTPError):
             httpx.get(service.url.replace("https", "http") + "/healthz")
@@ -278,7 +296,12 @@ def test_a_second_one_on_the_same_folder_is_refused(tmp_path):
         second = Process(folder)
         assert second.ended() == 2
         assert f"process {first.process.pid} writes this log" in second.output
-        assert httpx.get(first.url + "/healthz").status_code == 200
+        assert get(first.url + "/healthz").status_code == 200
+
+
+def listens(host, port):
+    with socket.socket() as trying:
+        return trying.connect_ex((host, port)) == 0
 
 
 def test_a_stop_answers_what_is_under_way(tmp_path):
@@ -289,12 +312,16 @@ def test_a_stop_answers_what_is_under_way(tmp_path):
         host, port = service.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as slow:
             head = f"POST /v1/packets HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Length: {len(body)}"
-            slow.sendall(f"{head}\r\n\r\n".encode() + body[:10])
-            time.sleep(0.3)
+            slow.settimeout(60)
+            # It is under way once the service asks for its body, and a stop has begun once nobody else is let in.
+            slow.sendall(f"{head}\r\nExpect: 100-continue\r\n\r\n".encode() + body[:10])
+            assert slow.recv(4096).startswith(b"HTTP/1.1 100")
             service.process.send_signal(signal.SIGTERM)
-            time.sleep(0.5)
+            until = time.monotonic() + 60
+            while listens(host, int(port)):
+                assert time.monotonic() < until
+                time.sleep(0.02)
             slow.sendall(body[10:])
-            slow.settimeout(20)
             assert slow.recv(4096).startswith(b"HTTP/1.1 202")
         assert service.ended() == 0
     assert {line["patient"] for line in queue_of(folder)} == {"P1"}

@@ -138,8 +138,8 @@ def test_one_two_and_four_workers_give_the_same_alerts(server, tmp_path):
             assert total.balanced
             assert total.applied == total.received > 400
             assert all(w.standing().ready for w in workers)
-            assert httpx.get(workers[0].url + "/readyz").json()["lag_entries"] == 0
-            said = httpx.get(workers[0].url + "/metrics").text
+            assert httpx.get(workers[0].url + "/readyz", timeout=60).json()["lag_entries"] == 0
+            said = httpx.get(workers[0].url + "/metrics", timeout=60).text
             assert "vigie_accounts_balanced 1.0" in said
         assert not any(w.failed for w in workers)
         found.append(outcome(folder))

@@ -46,7 +46,7 @@ def test_an_answer_says_that_it_is_in_the_log(log, make):
         intake.put(each)
     tickets = [intake.put(each) for each in sent]
     for k, ticket in enumerate(tickets):
-        assert ticket.result(10).duplicate == 1
+        assert ticket.result(60).duplicate == 1
         assert log.next_offset > k
     assert [entry.body for entry in log.read(0)] == [each.data for each in sent] * 2
     assert {entry.source for entry in log.read(0)} == {"all"}
@@ -57,19 +57,19 @@ def test_what_waits_together_is_judged_and_written_together(log, make):
     intake = make(observer=groups.append)
     with log._writing:  # the first group waits for the disk; what follows waits for it
         first = intake.put(body(seq=0))
-        until = time.monotonic() + 5
+        until = time.monotonic() + 60
         while not log._queue and not groups and intake.waiting[0] and time.monotonic() < until:
             time.sleep(0.001)
         rest = [intake.put(body(seq=k)) for k in range(1, 50)]
-    assert first.result(10).accepted == 1
-    assert all(ticket.result(10).accepted == 1 for ticket in rest)
+    assert first.result(60).accepted == 1
+    assert all(ticket.result(60).accepted == 1 for ticket in rest)
     assert sum(len(group.bodies) for group in groups) == 50
     assert len(groups) < 50
     assert all(group.begun_s <= group.judged_s <= group.logged_s for group in groups)
 
 
 def test_an_empty_body_is_answered_and_not_logged(log, make):
-    answer = make().put(Body(ALL, b"", T)).result(10)
+    answer = make().put(Body(ALL, b"", T)).result(60)
     assert (answer.packets, log.next_offset) == (0, 0)
 
 
@@ -93,10 +93,10 @@ def test_a_full_disk_is_told_and_forgotten(log, make):
     intake = make()
     log._writer_connection.execute("PRAGMA max_page_count = 5")
     large = packet.spot("P1", "scale", 1, T, {1: 80.0}) * 2000
-    assert isinstance(intake.put(Body(ALL, large, T)).exception(10), LogDiskFullError)
+    assert isinstance(intake.put(Body(ALL, large, T)).exception(60), LogDiskFullError)
     log._writer_connection.execute("PRAGMA max_page_count = 100000")
     # What did not come into the log is no repeat when it comes again.
-    answer = intake.put(body(seq=1)).result(10)
+    answer = intake.put(body(seq=1)).result(60)
     assert (answer.accepted, answer.duplicate) == (1, 0)
 
 
@@ -104,7 +104,7 @@ def test_closing_logs_what_waits_and_takes_no_more(log, make):
     intake = make()
     tickets = [intake.put(body(seq=k)) for k in range(100)]
     intake.close()
-    assert all(ticket.result(10).accepted for ticket in tickets)
+    assert all(ticket.result(60).accepted for ticket in tickets)
     with pytest.raises(LogClosedError):
         intake.put(body())
 
@@ -112,11 +112,11 @@ def test_closing_logs_what_waits_and_takes_no_more(log, make):
 def test_a_fault_reaches_whoever_waits(log, make, monkeypatch):
     intake = make()
     monkeypatch.setattr(intake._admission, "judge", lambda _: 1 / 0)
-    error = intake.put(body()).exception(10)
+    error = intake.put(body()).exception(60)
     assert isinstance(error, LogError)
     assert "ZeroDivisionError" in str(error)
     monkeypatch.undo()
-    assert intake.put(body()).result(10).accepted == 1
+    assert intake.put(body()).result(60).accepted == 1
 
 
 def test_from_many_threads_all_is_there_once(log, make):
@@ -125,7 +125,7 @@ def test_from_many_threads_all_is_there_once(log, make):
 
     def send(thread):
         for k in range(50):
-            answers.append(intake.put(body(f"P{thread}", k)).result(10))  # noqa: PERF401 - as they come
+            answers.append(intake.put(body(f"P{thread}", k)).result(60))  # noqa: PERF401 - as they come
 
     threads = [threading.Thread(target=send, args=(k,)) for k in range(8)]
     for thread in threads:

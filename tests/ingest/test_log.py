@@ -51,12 +51,12 @@ def small_disk(tmp_path):
 
 def fill(log, bodies, source="gateway", start_ms=1_000):
     tickets = log.append_many([(source, body, start_ms + i) for i, body in enumerate(bodies)])
-    return [ticket.result(timeout=20) for ticket in tickets]
+    return [ticket.result(timeout=60) for ticket in tickets]
 
 
 def taken(log):
     """Wait until the writer has in hand what was appended."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while log._queue and time.monotonic() < deadline:
         time.sleep(0.001)
 
@@ -66,7 +66,7 @@ def test_what_was_appended_is_read_back(path):
         assert log.last_offset == -1
         assert log.read(0) == []
         assert fill(log, [b"one", b"", b"three"]) == [0, 1, 2]
-        assert log.append("fhir:hôpital", b"four", 5_000).result(5) == 3
+        assert log.append("fhir:hôpital", b"four", 5_000).result(60) == 3
         expected = [
             Entry(0, 1_000, "gateway", b"one"),
             Entry(1, 1_001, "gateway", b""),
@@ -94,11 +94,11 @@ def test_a_read_is_bounded_but_gives_at_least_one_entry(path):
 def test_receipt_times_never_go_back(path):
     with Log(path) as log:
         for ms in (10_000, 9_000, 12_000, 1):
-            log.append("s", b"", ms).result(5)
+            log.append("s", b"", ms).result(60)
         assert [e.receipt_ms for e in log.read(0)] == [10_000, 10_000, 12_000, 12_000]
         log.trim(4)
     with Log(path) as log:  # nor over a restart, though nothing is left to read it from
-        log.append("s", b"", 5).result(5)
+        log.append("s", b"", 5).result(60)
         assert log.read(4)[0].receipt_ms == 12_000
 
 
@@ -109,7 +109,7 @@ def test_many_threads_one_offset_each_and_one_transaction_for_many(path):
         def work(number):
             for i in range(50):
                 body = f"{number}:{i}".encode()
-                got.append((log.append("s", body, i).result(20), body))
+                got.append((log.append("s", body, i).result(60), body))
 
         threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
         for thread in threads:
@@ -126,7 +126,7 @@ def test_many_threads_one_offset_each_and_one_transaction_for_many(path):
             taken(log)
             tickets = [log.append("s", b"x", 0) for _ in range(100)]
             assert not first.done()
-        assert tickets[-1].result(5) == 500
+        assert tickets[-1].result(60) == 500
         assert log._groups == groups + 2
 
 
@@ -143,7 +143,7 @@ def test_an_offset_is_found_by_its_receipt_time(path):
         assert log.receipt_ms(0) is None
         times = [10, 10, 20, 20, 20, 35]
         for ticket in log.append_many([("s", b"x", ms) for ms in times]):
-            ticket.result(5)
+            ticket.result(60)
         log.trim(1)
         for ms, offset in ((0, 1), (10, 1), (11, 2), (20, 2), (21, 5), (35, 5), (36, 6), (10**9, 6)):
             assert log.offset_at(ms) == offset
@@ -160,8 +160,8 @@ def test_a_full_queue_says_so(path):
                 log.append("s", bytes(5), 0, timeout=0)
             with pytest.raises(LogBusyError):
                 log.append("s", bytes(5), 0, timeout=0.05)
-        assert [ticket.result(20) for ticket in tickets] == [1, 2]
-        assert log.append("s", bytes(5), 0, timeout=5).result(5) == 3
+        assert [ticket.result(60) for ticket in tickets] == [1, 2]
+        assert log.append("s", bytes(5), 0, timeout=60).result(60) == 3
 
 
 def test_a_cancelled_ticket_is_not_written(path):
@@ -172,7 +172,7 @@ def test_a_cancelled_ticket_is_not_written(path):
             cancelled = log.append("s", b"no", 0)
             kept = log.append("s", b"yes", 0)
             assert cancelled.cancel()
-        assert kept.result(5) == 1
+        assert kept.result(60) == 1
         assert [e.body for e in log.read(0)] == [b"first", b"yes"]
 
 
@@ -235,7 +235,7 @@ def test_trimmed_offsets_are_never_given_again(path):
         assert log.verify().ok
     with Log(path) as log:
         assert (log.first_offset, log.next_offset) == (1000, 1000)
-        assert log.append("s", b"x", 0).result(5) == 1000
+        assert log.append("s", b"x", 0).result(60) == 1000
 
 
 def test_the_room_of_trimmed_entries_is_used_again_and_overwritten(path):
@@ -253,9 +253,9 @@ def test_the_room_of_trimmed_entries_is_used_again_and_overwritten(path):
 
 def test_a_log_can_follow_another(path):
     with Log(path, first_offset=500) as log:
-        assert log.append("s", b"x", 0).result(5) == 500
+        assert log.append("s", b"x", 0).result(60) == 500
     with Log(path, first_offset=900) as log:  # of a new log only
-        assert log.append("s", b"x", 0).result(5) == 501
+        assert log.append("s", b"x", 0).result(60) == 501
 
 
 @settings(max_examples=25)
@@ -303,7 +303,7 @@ def test_a_second_writer_is_refused(path):
         code = f"from ingest.log import Log\nLog({str(path)!r})"
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert f"LogLockedError: {path}: process {os.getpid()} writes this log" in other.stderr
-        assert log.append("s", b"x", 0).result(5) == 0
+        assert log.append("s", b"x", 0).result(60) == 0
     Log(path).close()
 
 
@@ -353,13 +353,16 @@ def test_kill_9_loses_nothing_that_was_acknowledged(path):
     rng = random.Random(20261122)
     acknowledged: dict[int, int] = {}
     following = 0
-    for round_number in range(8):
+    # Eight, and as many more as a slow disk needs to have something to lose.
+    for round_number in range(60):
+        if round_number >= 8 and len(acknowledged) > 100:
+            break
         command = [sys.executable, "-c", WRITER, str(path), str(round_number)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
             lines: list[str] = []
             reading = threading.Thread(target=lambda: lines.extend(writer.stdout))  # noqa: B023 - joined below
             reading.start()
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 120
             while "ready\n" not in lines and time.monotonic() < deadline:
                 time.sleep(0.005)
             time.sleep(rng.uniform(0, 0.3))
@@ -397,7 +400,7 @@ def test_a_full_file_refuses_and_goes_on_when_there_is_room(path):
         log._writer_connection.execute(f"PRAGMA max_page_count = {pages + 2}")
         tickets = log.append_many([("s", bytes(60_000), 0)] * 3)
         for ticket in tickets:
-            error = ticket.exception(5)
+            error = ticket.exception(60)
             assert isinstance(error, LogDiskFullError)
             assert f"{path}: appending: the disk is full" in str(error)
         assert log.next_offset == 10
@@ -459,7 +462,7 @@ def test_a_file_too_large_for_the_process_is_an_error_of_the_disk(path):
     assert "nothing more is taken until the log is opened again" in second
     with Log(path) as log:
         assert [e.body for e in log.read(0)] == [b"good"]
-        assert log.append("s", b"after", 0).result(5) == 1
+        assert log.append("s", b"after", 0).result(60) == 1
 
 
 def test_a_read_only_disk_is_read_and_not_written(small_disk):
@@ -486,7 +489,7 @@ def test_a_moved_file_is_noticed(path, tmp_path):
         fill(log, [b"x"])
         path.rename(tmp_path / "elsewhere.sqlite")
         with pytest.raises(LogError, match=r"log\.sqlite: the file was moved, deleted or replaced"):
-            log.append("s", b"y", 0).result(5)
+            log.append("s", b"y", 0).result(60)
         with pytest.raises(LogError, match="nothing more is taken until the log is opened again"):
             log.append("s", b"z", 0)
 
@@ -498,7 +501,7 @@ def test_another_program_that_holds_the_file_is_named(path, monkeypatch):
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as shell:
             shell.execute("BEGIN IMMEDIATE")
             with pytest.raises(LogError, match="another program holds the file"):
-                log.append("s", b"y", 0).result(5)
+                log.append("s", b"y", 0).result(60)
             shell.execute("ROLLBACK")
         assert fill(log, [b"y"]) == [1]
 

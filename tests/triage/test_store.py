@@ -280,7 +280,7 @@ def test_two_processes_that_write_the_same_rows_write_them_once(url, tmp_path, r
             each.stdin.write("\n")
             each.stdin.flush()
         for each in (one, two):
-            each.communicate(timeout=60)
+            each.communicate(timeout=120)
             assert each.returncode == 0
     with store.open(url) as queue:
         assert {(e.patient, e.problem, e.level, e.latched) for e in queue.queue()} == expected

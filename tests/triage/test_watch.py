@@ -35,15 +35,29 @@ def test_a_zone_that_is_none(named):
 def test_the_live_queue_shows_what_comes(tmp_path, row, frame, capsys, monkeypatch):
     monkeypatch.setattr(watch, "EVERY_S", 0.05)
     stop = threading.Event()
+    last, looks = watch.clock("last"), []
+
+    def looked(queue):
+        looks.append(None)
+        return last(queue)
+
+    def looks_again():
+        before, until = len(looks), time.monotonic() + 60
+        while len(looks) < before + 2:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
     with store.open(tmp_path / "q.sqlite") as queue:
         shown = threading.Thread(
-            target=watch.watch, args=(queue, watch.clock("last"), watch.zone("Europe/Paris"), 10, stop)
+            target=watch.watch, args=(queue, looked, watch.zone("Europe/Paris"), 10, stop)
         )
         shown.start()
-        time.sleep(0.2)
-        queue.apply(frame(row("arrived")))
-        time.sleep(0.5)
-        stop.set()
-        shown.join(10)
+        try:
+            looks_again()
+            queue.apply(frame(row("arrived")))
+            looks_again()
+        finally:
+            stop.set()
+            shown.join(60)
         assert not shown.is_alive()
     assert "arrived" in capsys.readouterr().out

@@ -10,6 +10,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "server"))
 
 from mosquitto import Mosquitto, program
 
+from bench.redis_server import free_port
+
 
 @pytest.fixture
 def broker(tmp_path):
@@ -23,7 +25,6 @@ def broker(tmp_path):
 @pytest.fixture
 def service(tmp_path):
     """A way to run the service, always on the same port and folder."""
-    from mosquitto import free_port
     from running_service import running
 
     port = free_port()

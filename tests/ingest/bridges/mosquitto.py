@@ -14,6 +14,8 @@ from pathlib import Path
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from bench.redis_server import free_port
+
 # More than the defaults: Mosquitto keeps 1,000 messages for a client that is away, and drops the others.
 USUAL = """
 max_queued_messages 0
@@ -25,12 +27,6 @@ autosave_interval 1
 
 def program():
     return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
-
-
-def free_port():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
 
 
 def until(holds, what, seconds=60):

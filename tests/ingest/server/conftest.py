@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 def service(tmp_path_factory):
     from running_service import running
 
-    with running(tmp_path_factory.mktemp("service"), body_s=1.5) as service:
+    with running(tmp_path_factory.mktemp("service")) as service:
         yield service
 
 

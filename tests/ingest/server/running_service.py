@@ -36,12 +36,12 @@ class Running:
 
     def client(self, name="gw", **options):
         headers = {"Authorization": f"Bearer {self.key(name, **options)}"}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=30)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=60)
 
     def caught_up(self):
         """Wait until all that was logged has gone through."""
-        with httpx.Client(base_url=self.url, timeout=30) as client:
-            for _ in range(400):
+        with httpx.Client(base_url=self.url, timeout=60) as client:
+            for _ in range(2400):
                 standing = client.get("/readyz").json()
                 if not standing["lag_entries"]:
                     return standing
@@ -70,9 +70,9 @@ def running(folder, **settings):
         thread = threading.Thread(target=service.run, args=(lambda url: (told.append(url), up.set()),))
         thread.start()
         try:
-            assert up.wait(30)
+            assert up.wait(120)
             yield Running(service, told[0], folder / "data")
         finally:
             service.stop()
-            thread.join(30)
+            thread.join(60)
             assert not thread.is_alive()

@@ -196,7 +196,7 @@ def test_a_stream_keeps_its_pace():
     found = list(stream(cohort, cohort.start_ms, 4 * DAY_MS / 1000.0))
     # Two days and what comes late at four days a second.
     expected = (found[-1][0] - cohort.start_ms) / (4 * DAY_MS)
-    assert expected * 0.9 < time.monotonic() - begun < expected + 5.0
+    assert expected * 0.9 < time.monotonic() - begun < expected + 30.0
     with pytest.raises(ValueError, match="speed = 0"):
         next(stream(cohort, 0, 0.0))
 

@@ -202,10 +202,13 @@ def test_no_session_survives_its_end(tmp_path_factory, make_world, steps):
 
 
 def test_who_is_quick(world):
-    """Every request asks it: a few hundred microseconds here, far from the 100 ms of a page."""
+    """Every request asks it: a few hundred microseconds here, far from the 100 ms of a page.
+
+    Of this thread's own work: what others do at the same time is not counted.
+    """
     come = world.account()
     world.people.who(come.token, T0)
-    began = time.perf_counter()
+    began = time.thread_time()
     for _ in range(200):
         world.people.who(come.token, T0)
-    assert (time.perf_counter() - began) / 200 < 0.02
+    assert (time.thread_time() - began) / 200 < 0.02
