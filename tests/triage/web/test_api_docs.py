@@ -27,7 +27,9 @@ def test_the_worked_example_is_what_happens(site):
     assert len(steps) == block.count("→") == 8
     token = site.site.people.make_token("marie", "docs", Scope.WORK, 1, "shell:test", site.site.now_ms())
     first = None
-    with httpx.Client(base_url=site.address, headers={"Authorization": f"Bearer {token}"}) as client:
+    with httpx.Client(
+        base_url=site.address, headers={"Authorization": f"Bearer {token}"}, timeout=60
+    ) as client:
         for method, path, body, status, wanted in steps:
             line = at(first, "lines.0.id") if first else ""
             path, body = (text.replace("{lines.0.id}", line) for text in (path, body))  # noqa: PLW2901
