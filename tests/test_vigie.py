@@ -347,7 +347,7 @@ def test_queue_live_ends_cleanly_when_interrupted(filled):
     )
     assert process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (130, "")
 
 

@@ -64,7 +64,7 @@ def make(provider):
 
 def visit(url):
     """What the browser does: goes to the provider, and comes back with what it was given."""
-    answer = httpx.get(url)
+    answer = httpx.get(url, timeout=60)
     assert answer.status_code == 302, answer.text
     return dict(parse_qsl(urlsplit(answer.headers["location"]).query))
 

@@ -30,7 +30,7 @@ class Service:
         for line in self.process.stdout:
             self.lines.append(line)
 
-    def pages(self, times=1, seconds=60):
+    def pages(self, times=1, seconds=120):
         """Address of the pages, once they have begun so often."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
@@ -54,11 +54,11 @@ class Service:
         self.process.stdout.close()
 
 
-def gone(address, seconds=15):
+def gone(address, seconds=60):
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         try:
-            httpx.get(f"{address}/connexion", timeout=5)
+            httpx.get(f"{address}/connexion", timeout=60)
         except httpx.HTTPError:
             return True
         time.sleep(0.1)
@@ -69,10 +69,10 @@ def test_they_come_with_the_service_come_back_when_killed_and_end_with_it(tmp_pa
     service = Service(tmp_path / "data")
     try:
         address = service.pages()
-        assert httpx.get(f"{address}/connexion", timeout=10).status_code == 200
+        assert httpx.get(f"{address}/connexion", timeout=60).status_code == 200
         os.kill(service.child().pid, signal.SIGKILL)
         again = service.pages(times=2)
-        assert httpx.get(f"{again}/connexion", timeout=10).status_code == 200
+        assert httpx.get(f"{again}/connexion", timeout=60).status_code == 200
         assert "begun again" in "".join(service.lines)
         # A service that is killed takes its pages with it: the next one will have its own.
         service.process.send_signal(signal.SIGKILL)

@@ -86,7 +86,7 @@ def test_nobody_of_another_cell_and_nobody_without_signing_in(site, kept):
             answer = client.get(path)
             assert answer.status_code in {403, 404}
             assert "samples" not in answer.text
-    with httpx.Client(base_url=site.address) as nobody:
+    with httpx.Client(base_url=site.address, timeout=60) as nobody:
         answer = nobody.get(path)
         assert answer.status_code == 303
         assert answer.headers["location"].startswith("/connexion")

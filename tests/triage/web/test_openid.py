@@ -94,6 +94,6 @@ def test_a_wrong_file_says_what(tmp_path, text, message):
 def test_without_a_provider_there_is_no_such_page(site):
     before, site.site.openid = site.site.openid, None
     try:
-        assert httpx.get(f"{site.address}/connexion/openid").status_code == 404
+        assert httpx.get(f"{site.address}/connexion/openid", timeout=60).status_code == 404
     finally:
         site.site.openid = before

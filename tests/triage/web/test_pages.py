@@ -243,7 +243,7 @@ def test_a_form_of_another_site_or_session_does_nothing(site):
         assert client.post(path, data={}).status_code == 422
         for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}):
             assert client.post(path, data=data, headers=headers).status_code == 403
-        old = httpx.Client(base_url=site.address, cookies=client.cookies)
+        old = httpx.Client(base_url=site.address, cookies=client.cookies, timeout=60)
         assert old.post(path, data=data, headers={"Origin": "https://evil.example"}).status_code == 403
         assert state(site, episode) == State.NEW
         assert old.post(path, data=data, headers={"Origin": site.address}).status_code == 303

@@ -130,7 +130,7 @@ def filled(path, patient, line):
 
 
 def examples(site):
-    with httpx.Client(base_url=site.address) as client:
+    with httpx.Client(base_url=site.address, timeout=60) as client:
         paths = client.get("/api/v1/openapi.json").json()["paths"]
     return {
         (method.upper(), f"/api/v1{path}"): operation["requestBody"]["content"]["application/json"]["example"]

@@ -180,7 +180,7 @@ def test_two_answer_for_it_it_is_in_force_and_taken_back(atelier):
         assert "Dans l’ombre depuis" in roy.get(f"/atelier/propositions/{number}").text
         assert moved(atelier, roy, number, "signer", 1).status_code == 422  # a page from before
         assert moved(atelier, roy, number, "signer", 2).status_code == 303
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while atelier.site.proposals.get(number, ["Nord"]).stage is not Stage.IN_FORCE:
             assert time.monotonic() < until
             time.sleep(0.05)
