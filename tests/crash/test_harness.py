@@ -40,8 +40,11 @@ def test_a_command_is_killed_and_finishes(harness, command, tmp_path):
     measured = harness.measure(command("whole"), tmp_path)
     assert measured.passages == {"written": 30, "before rename": 30, "after rename": 30}
     assert measured.seconds > 0.15
-    kills = 0
-    for seed in range(4):
+    kills = seed = 0
+    # A machine that was busy while it was measured is quicker later: some runs end before they are killed.
+    while kills < 4:
+        seed += 1
+        assert seed < 60
         run = harness.kill_at_random(
             command(f"run{seed}"), random.Random(seed), 30, folder=tmp_path, measured=measured, kills=3
         )
@@ -50,7 +53,6 @@ def test_a_command_is_killed_and_finishes(harness, command, tmp_path):
         assert run.starts == run.kills + 1
         assert len(run.at) == run.kills
         kills += run.kills
-    assert kills >= 4
 
 
 def test_a_point_is_where_it_is_killed(harness, command, tmp_path):

@@ -12,6 +12,7 @@ from ingest.formats.lead import Lead
 from ingest.formats.marked_beats import Marked
 from ingest.simulator.ecg import Rhythm, synthesize
 from kernels import rhythms
+from rules.explain import typeset
 
 
 def marked(classes, minutes=6, rr=200):
@@ -74,7 +75,7 @@ def test_they_are_on_the_page(sinus):
     short = synthesize(Rhythm.SINUS, 20.0, 3)
     lead = Lead("II", short.rate_hz, short.gain, short.samples)
     text = page([section("short", lead, analyse(lead))], [])
-    assert "non déterminée : pas de période de 5 minutes" in text
+    assert typeset("non déterminée : pas de période de 5 minutes") in text
     assert "<td>–</td>" in text
 
 
