@@ -221,7 +221,7 @@ def _lists(flat: dict[str, pl.Series], at: I64) -> pl.Series:
     # In Polars' own layout of texts, so that they are not copied one by one.
     columns = [series.to_arrow(compat_level=pl.CompatLevel.newest()) for series in flat.values()]
     structs = pa.StructArray.from_arrays(columns, names=list(flat))
-    # Not `pa.array`, which brings in pandas where that is installed: a second, at the first alert of a process.
+    # Not `pa.array`, which brings in pandas where that is installed, at the first alert of a process.
     starts = pa.Array.from_buffers(pa.int64(), len(at), [None, pa.py_buffer(at)])
     return pl.Series(pa.LargeListArray.from_arrays(starts, structs))
 
