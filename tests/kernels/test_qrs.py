@@ -8,25 +8,12 @@ import pytest
 import wfdb
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from qrs_runs import detect, lead, maxima
 from scipy import signal
 
 from engine.ecg_design import design
 from ingest.simulator.ecg import Rhythm, synthesize
 from kernels import qrs, qrs_state
-
-
-def detect(samples, rate, gain, cuts=()):
-    state, coeffs = np.zeros(qrs_state.STATE), design(rate)
-    beats, decided = [], []
-    for part in np.split(samples, cuts):
-        room = qrs.max_beats(len(part), rate)
-        at, when = np.zeros(room, np.int64), np.zeros(room, np.int64)
-        count = qrs.feed(state, part, gain, coeffs, at, when)
-        assert count >= 0
-        beats += at[:count].tolist()
-        decided += when[:count].tolist()
-    return beats, decided, state
-
 
 # ---- The oracle: whole arrays, lists and sorting; filters by SciPy. The signal is never lost in it.
 
@@ -50,20 +37,6 @@ def features(samples, rate, gain):
         work,
         int(coeffs[qrs_state.C_DELAY]),
     )
-
-
-def maxima(feature, hold):
-    """Yield (where, when) a local maximum stayed the highest for `hold` steps."""
-    climbing, top = False, 0
-    for j in range(len(feature)):
-        if not climbing:
-            if feature[j] > (feature[j - 1] if j else 0.0):
-                climbing, top = True, j
-        elif feature[j] > feature[top]:
-            top = j
-        elif j - top >= hold:
-            climbing = False
-            yield top, j
 
 
 def complex_at(x, centre, now, half, group):
@@ -201,11 +174,6 @@ class Oracle:
 
 def oracle(samples, rate, gain):
     return Oracle(samples, rate, gain).run()
-
-
-def lead(seed, seconds=40.0, rate=250.0, noise=0.02):
-    kinds = [Rhythm.SINUS, Rhythm.ECTOPY, Rhythm.ATRIAL_FIBRILLATION, Rhythm.PAUSES, Rhythm.TACHYCARDIA]
-    return synthesize(kinds[seed % 5], seconds, seed, rate_hz=rate, noise_mv=noise)
 
 
 @pytest.mark.parametrize("seed", range(15))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from qrs_runs import maxima
 from scipy import signal
 
 from engine.ecg_design import design
@@ -37,20 +38,6 @@ def test_sums_are_those_of_scipy_wherever_the_signal_is_cut(seed, rate, cuts):
     assert found == pytest.approx(plain, abs=width)  # each is rounded down
     assert qrs_filter.highest(np.array(found)) == max(found)
     assert qrs_filter.feature(float(found[-1]), coeffs) == found[-1] / (256.0 * width)
-
-
-def maxima(x, hold):
-    """Yield (where, when) a local maximum stayed the highest for `hold` steps."""
-    climbing, top = False, 0
-    for j in range(len(x)):
-        if not climbing:
-            if x[j] > (x[j - 1] if j else 0):
-                climbing, top = True, j
-        elif x[j] > x[top]:
-            top = j
-        elif j - top >= hold:
-            climbing = False
-            yield top, j
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=200), st.integers(2, 20))

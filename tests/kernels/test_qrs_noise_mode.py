@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from qrs_runs import detect
 from scipy import signal
 
 from engine.ecg_design import design
@@ -30,17 +31,13 @@ def noisy(seed, level, kind=Rhythm.SINUS):
 
 
 def run(samples, gain, cuts=()):
-    state, coeffs = np.zeros(qrs_state.STATE), design(RATE)
-    beats, decided, by_shape = [], [], []
-    for part in np.split(samples, cuts):
-        room = qrs.max_beats(len(part), RATE)
-        at, when = np.zeros(room, np.int64), np.zeros(room, np.int64)
-        count = qrs.feed(state, part, gain, coeffs, at, when)
-        beats += at[:count].tolist()
-        decided += when[:count].tolist()
-        by_shape.append(
-            int(state[qrs_state.S_IN_NOISE : qrs_state.S_IN_NOISE + 2].view(np.int16)[qrs_state.N_MODE]) > 0
-        )
+    by_shape = []
+
+    def look(state):
+        noise = state[qrs_state.S_IN_NOISE : qrs_state.S_IN_NOISE + 2].view(np.int16)
+        by_shape.append(int(noise[qrs_state.N_MODE]) > 0)
+
+    beats, decided, state = detect(samples, RATE, gain, cuts, look)
     return beats, decided, by_shape, state
 
 

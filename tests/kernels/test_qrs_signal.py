@@ -4,27 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from qrs_runs import detect, lead
 
 from engine.ecg_design import design
 from ingest.simulator.ecg import Rhythm, synthesize
-from kernels import qrs, qrs_signal, qrs_state
-
-
-def detect(samples, rate, gain, cuts=()):
-    state, coeffs = np.zeros(qrs_state.STATE), design(rate)
-    beats, decided = [], []
-    for part in np.split(samples, cuts):
-        room = qrs.max_beats(len(part), rate)
-        at, when = np.zeros(room, np.int64), np.zeros(room, np.int64)
-        count = qrs.feed(state, part, gain, coeffs, at, when)
-        beats += at[:count].tolist()
-        decided += when[:count].tolist()
-    return beats, decided, state
-
-
-def lead(seed, seconds, rate=250.0):
-    kinds = [Rhythm.SINUS, Rhythm.ECTOPY, Rhythm.ATRIAL_FIBRILLATION, Rhythm.PAUSES, Rhythm.TACHYCARDIA]
-    return synthesize(kinds[seed % 5], seconds, seed, rate_hz=rate, noise_mv=0.02)
+from kernels import qrs_signal, qrs_state
 
 
 def averages(samples, rate, gain, cuts=()):
